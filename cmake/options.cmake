@@ -1,0 +1,15 @@
+# slicer_options: how our own code is compiled. Every target links it; nothing is set directory-wide.
+add_library(slicer_options INTERFACE)
+target_compile_features(slicer_options INTERFACE cxx_std_23)
+target_include_directories(slicer_options INTERFACE ${PROJECT_SOURCE_DIR})
+target_compile_definitions(slicer_options INTERFACE _GNU_SOURCE SLICER_VERSION="${PROJECT_VERSION}")
+target_compile_options(slicer_options INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wnon-virtual-dtor -Woverloaded-virtual -Wundef -Werror
+  -ffunction-sections -fdata-sections)
+target_link_options(slicer_options INTERFACE -Wl,--gc-sections -Wl,--as-needed)
+
+if(SLICER_SANITIZE)
+  target_compile_options(slicer_options INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=undefined
+    -fno-omit-frame-pointer)
+  target_link_options(slicer_options INTERFACE -fsanitize=address,undefined)
+endif()

@@ -1,0 +1,25 @@
+# slicer_add_library(NAME SOURCES… LINK …): a static library slicer_NAME.
+function(slicer_add_library name)
+  cmake_parse_arguments(PARSE_ARGV 1 ARG "" "" "SOURCES;LINK;PRIVATE_LINK")
+  add_library(slicer_${name} STATIC ${ARG_SOURCES})
+  target_link_libraries(slicer_${name} PUBLIC slicer_options ${ARG_LINK} PRIVATE ${ARG_PRIVATE_LINK})
+endfunction()
+
+# slicer_add_plugin(NAME LINK …): main.cc of the current folder -> bin/slicer-NAME, installed as a CNI plugin.
+function(slicer_add_plugin name)
+  cmake_parse_arguments(PARSE_ARGV 1 ARG "" "" "LINK")
+  add_executable(slicer-${name} main.cc)
+  target_link_libraries(slicer-${name} PRIVATE slicer_options ${ARG_LINK})
+  target_link_options(slicer-${name} PRIVATE -static-libgcc -static-libstdc++)
+  set_target_properties(slicer-${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
+  install(TARGETS slicer-${name} RUNTIME DESTINATION ${SLICER_CNI_BINDIR})
+endfunction()
+
+# slicer_add_unit_test(NAME SOURCES… LINK …): doctest cases without privileges, label "unit".
+function(slicer_add_unit_test name)
+  cmake_parse_arguments(PARSE_ARGV 1 ARG "" "" "SOURCES;LINK")
+  add_executable(unit_${name} ${ARG_SOURCES})
+  target_link_libraries(unit_${name} PRIVATE slicer_options doctest::doctest slicer_doctest_main ${ARG_LINK})
+  add_test(NAME unit_${name} COMMAND unit_${name})
+  set_tests_properties(unit_${name} PROPERTIES LABELS unit TIMEOUT 120)
+endfunction()

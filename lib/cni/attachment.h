@@ -1,0 +1,46 @@
+#pragma once
+// An attachment's names: what the kernel objects of a (network, container ID, interface name) are called, so that DEL
+// and GC find them with no state of their own.
+
+#include <cstdint>
+#include <string>
+
+#include "lib/addr/mac.h"
+#include "lib/cni/environment.h"
+
+namespace slicer::cni {
+
+struct Attachment {
+  std::string network = {};
+  std::string container_id = {};
+  std::string ifname = {};
+
+  /// "sl" + role + 4 characters of the network's hash + 8 of the attachment's: 15 characters, IFNAMSIZ's most.
+  /// Roles in use: 'v' the host end of a veth, 'x' the other end of a veth behind tc, 'b' reserved for bridges.
+  [[nodiscard]] std::string kernel_name(char role) const;
+  /// "sl" + role + the network's 4 characters: what all of a network's links of that role begin with.
+  [[nodiscard]] std::string kernel_name_prefix(char role) const;
+  /// "slicer:network/containerID/ifname", the owner in a link's alias. Longer than 255 bytes (IFALIASZ): cut, and the
+  /// attachment's whole hash appended behind '#'.
+  [[nodiscard]] std::string alias() const;
+  /// "slicer:network/", what all aliases of a network begin with.
+  [[nodiscard]] std::string alias_prefix() const;
+  /// The link group (IFLA_GROUP) inside a private namespace: the attachment's hash, never 0.
+  [[nodiscard]] uint32_t group() const;
+  /// The guest's MAC: locally administered, from machine id + network + container ID (the VM's name), so that a VM
+  /// keeps its DHCP reservation and two hosts with one configuration do not clash.
+  [[nodiscard]] addr::Mac guest_mac(const std::string& machine_id) const;
+};
+
+/// "slicer:NETWORK": the alias of what belongs to a whole network (its bridge).
+std::string network_alias(const std::string& network);
+
+/// The MAC that the call asks for, in the order runtimeConfig.mac, args.cni.mac, CNI_ARGS MAC; absent: none asked.
+/// Errors: kInvalidConfig / kInvalidEnvironment.
+struct NetConf;
+Result<std::optional<addr::Mac>> requested_mac(const NetConf& conf, const Environment& env);
+
+/// /etc/machine-id, trimmed; empty when the host has none (the MAC is then the same on all such hosts).
+std::string machine_id();
+
+}  // namespace slicer::cni
