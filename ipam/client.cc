@@ -1,0 +1,42 @@
+#include "ipam/client.h"
+
+#include "ipam/verbs.h"
+#include "lib/base/log.h"
+#include "lib/cni/delegate.h"
+
+namespace slicer::ipam {
+namespace {
+
+using Verb = Result<void> (*)(const cni::Request&);
+
+bool is_ours(const cni::Request& request) { return request.conf.ipam_type == "slicer-ipam"; }
+
+Result<void> call(const cni::Request& request, cni::Command command, Verb ours) {
+  if (request.conf.ipam_type.empty()) return {};
+  if (is_ours(request)) return ours(request);
+  (void)TRY(cni::call_delegate(request, {.type = request.conf.ipam_type, .command = command}));
+  return {};
+}
+
+}  // namespace
+
+Result<cni::CniResult> add(const cni::Request& request) {
+  if (request.conf.ipam_type.empty()) return cni::CniResult{};
+  if (is_ours(request)) return verbs::add(request);
+  Result<cni::CniResult> result = cni::delegate_add(request, request.conf.ipam_type);
+  if (!result) {
+    if (const Result<void> undone = del(request); !undone)
+      log_line("undo: release addresses: " + undone.error().message + ", ignoring");
+  }
+  return result;
+}
+
+Result<void> del(const cni::Request& request) { return call(request, cni::Command::kDel, verbs::del); }
+
+Result<void> check(const cni::Request& request) { return call(request, cni::Command::kCheck, verbs::check); }
+
+Result<void> gc(const cni::Request& request) { return call(request, cni::Command::kGc, verbs::gc); }
+
+Result<void> status(const cni::Request& request) { return call(request, cni::Command::kStatus, verbs::status); }
+
+}  // namespace slicer::ipam

@@ -1,0 +1,14 @@
+#pragma once
+// The five verbs of slicer-ipam, called by its own main() and, in process, by client.h.
+
+#include "lib/cni/plugin_main.h"
+
+namespace slicer::ipam::verbs {
+
+Result<cni::CniResult> add(const cni::Request& request);
+Result<void> del(const cni::Request& request);
+Result<void> check(const cni::Request& request);
+Result<void> gc(const cni::Request& request);
+Result<void> status(const cni::Request& request);
+
+}  // namespace slicer::ipam::verbs
