@@ -1,0 +1,40 @@
+#pragma once
+// TAP devices: made by /dev/net/tun, for one hypervisor with one queue.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "lib/addr/mac.h"
+#include "lib/base/unique_fd.h"
+#include "lib/net/netlink.h"
+#include "lib/net/netns.h"
+
+namespace slicer::net {
+
+struct TapSpec {
+  std::string name = {};
+  std::string alias = {};
+  std::optional<addr::Mac> mac = {};
+  unsigned mtu_bytes = 0;                    ///< 0: the kernel's default
+  int master = 0;                            ///< index of a bridge; 0: none
+  uint32_t link_group = 0;                   ///< IFLA_GROUP; 0: the default group
+  uint32_t owner = 0;                        ///< uid that may open it; always set, without one any uid could
+  std::optional<uint32_t> owner_group = {};  ///< gid that may open it too
+  bool up = true;
+  bool no_ipv6_link_local = false;  ///< no fe80 address of the host on it
+};
+/// Makes a persistent TAP in `ns` (nullptr: the calling thread's namespace), to which `session` must belong. Persistent
+/// only when it is complete, so a process killed half way leaves none. @return its index.
+/// Errors: kExists (the name is in use), kUnsupportedKernel (no /dev/net/tun), kExhausted (the bridge is full),
+/// kSystem.
+Result<int> create_tap(const Netns* ns, RouteSocket& session, const TapSpec& spec);
+
+/// Opens the queue of a persistent TAP, as a hypervisor does (TAP, no packet information, virtio-net header).
+/// Errors: kNotFound, kBusy (a hypervisor has it), kSystem.
+Result<UniqueFd> open_tap(const Netns* ns, const std::string& name);
+
+/// Whether create_tap() could work: /dev/net/tun opens. Error: kUnsupportedKernel with what to do.
+Result<void> check_tun_device();
+
+}  // namespace slicer::net
