@@ -1,0 +1,46 @@
+# shellcheck shell=bash disable=SC2034
+# The Debian 12 packages that the scripts need, in one place. Sourced after common.sh.
+
+# To compile and install.
+BUILD_PACKAGES=(
+  g++ cmake ninja-build pkg-config
+  libnl-3-dev libnl-route-3-dev libnftnl-dev libmnl-dev
+  nlohmann-json3-dev libfmt-dev libcli11-dev libboost-dev
+)
+# To make the demo guest: its kernel and dropbear are downloaded and unpacked, never installed.
+GUEST_PACKAGES=(busybox-static cpio gzip binutils ca-certificates openssh-client)
+# To boot it and to look at its network.
+RUN_PACKAGES=(qemu-system-x86 iproute2 iputils-ping passwd)
+# To run the tests and the checks.
+TEST_PACKAGES=(
+  doctest-dev clang-format-19 clang-tidy-19 clang-19 libclang-rt-19-dev shellcheck
+  nftables iptables strace tcpdump dnsmasq-base procps util-linux git python3 python3-pip
+)
+
+# missing_packages NAME...: prints those that are not installed.
+missing_packages() {
+  local name
+  for name in "$@"; do
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$name" 2>/dev/null)" = installed ] || printf '%s\n' "$name"
+  done
+}
+
+# install_packages LOG NAME...: installs what is missing; nothing to do, nothing is asked of the network.
+install_packages() {
+  local log=$1 missing
+  shift
+  have dpkg-query || die "no dpkg here: this script knows Debian 12" "install the packages of scripts/lib/packages.sh by hand"
+  mapfile -t missing < <(missing_packages "$@")
+  if [ "${#missing[@]}" -eq 0 ]; then
+    say "    all there already"
+    return 0
+  fi
+  [ "$(id -u)" -eq 0 ] || die "packages are missing: ${missing[*]}" "run this as root, or apt-get install them first"
+  say "    installing ${missing[*]}"
+  quiet "$log" apt_install "${missing[@]}"
+}
+
+apt_install() {
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get -q update && apt-get -q install -y --no-install-recommends "$@"
+}
