@@ -3,10 +3,10 @@
 // subcommand; the subcommand's callback only sets `context.action`, which main() runs once the line is parsed.
 
 #include <functional>
-#include <string>
-#include <vector>
+#include <string_view>
 
 #include "lib/base/result.h"
+#include "runner/settings.h"
 
 namespace CLI {
 class App;
@@ -19,15 +19,14 @@ inline constexpr int kExitOk = 0;
 inline constexpr int kExitFailed = 1;
 inline constexpr int kExitUsage = 2;
 
-/// Options that all commands share, filled in before the action runs.
-struct Context {
-  std::string conf_dir = "/etc/cni/net.d";               ///< --cni-conf-dir, NETCONFPATH
-  std::vector<std::string> cni_path = {"/opt/cni/bin"};  ///< CNI_PATH
-  std::string cache_dir = "/var/lib/cni";
-  std::string state_dir = "/run/slicer";
-  bool debug = false;  ///< --debug: the plugins' calls and answers on stderr
+/// The shared options, filled in before the action runs, and the action. Flags are bound to its members, so it outlives
+/// the CLI::App.
+struct Context : Settings {
   /// The chosen command: its exit code, or what main() prints as "slicer-run: <message>" with the hint, exit 1.
   std::function<Result<int>()> action = {};
 };
+
+/// Writes all of `text` to stdout. Error: kIo (the reader is gone, the disk is full).
+Result<void> print(std::string_view text);
 
 }  // namespace slicer::runner

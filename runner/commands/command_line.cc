@@ -1,0 +1,56 @@
+#include "runner/commands/command_line.h"
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+
+#include "lib/base/log.h"
+#include "runner/commands/command.h"
+#include "runner/commands/vm.h"
+
+namespace slicer::runner {
+namespace {
+
+void add_global_options(CLI::App& app, Context& context) {
+  app.set_version_flag("--version", std::string("slicer-run ") + SLICER_VERSION);
+  app.add_option("--cni-conf-dir", context.conf_dir, "Folder of the networks")
+      ->envname("NETCONFPATH")
+      ->capture_default_str();
+  app.add_option("--cni-path", context.cni_path, "Folders of the CNI plugins, separated by ':'")
+      ->envname("CNI_PATH")
+      ->delimiter(':')
+      ->capture_default_str();
+  app.add_flag("--debug", context.debug, "Show the plugins' calls and answers on stderr");
+}
+
+int report(const Error& error) {
+  log_line(error.message);
+  if (!error.hint.empty()) log_line("hint: " + error.hint);
+  return kExitFailed;
+}
+
+// CLI11's own exit codes start at 100; help and version are no errors.
+int usage(const CLI::App& app, const CLI::ParseError& error) { return app.exit(error) == 0 ? kExitOk : kExitUsage; }
+
+}  // namespace
+
+int run_command_line(int argc, char** argv) {
+  (void)std::signal(SIGPIPE, SIG_IGN);  // a reader that went away is an error of write(2)
+  Context context;
+  CLI::App app("Boots microVMs on CNI networks.", "slicer-run");
+  add_global_options(app, context);
+  app.require_subcommand(1);
+  app.fallthrough();  // global flags are taken behind the command too
+  register_vm(app, context);
+  register_list(app, context);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return usage(app, error);
+  }
+  const Result<int> code = context.action();
+  return code ? *code : report(code.error());
+}
+
+}  // namespace slicer::runner

@@ -1,0 +1,66 @@
+#pragma once
+// What the supervisor needs of a hypervisor: start it on a TAP, talk to it, end it.
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lib/base/result.h"
+#include "lib/base/unique_fd.h"
+#include "runner/state/process_id.h"
+
+namespace slicer::runner {
+
+/// kAuto becomes one of the others before a hypervisor sees it.
+enum class Accelerator { kAuto, kKvm, kTcg };
+
+/// What the guest boots from; each file is handed over as a descriptor.
+struct BootFiles {
+  std::string kernel = {};
+  std::string initrd = {};   ///< may be empty
+  std::string disk = {};     ///< may be empty; ".qcow2" is qcow2, everything else raw
+  std::string cmdline = {};  ///< the kernel's command line, complete
+};
+
+/// The machine to start.
+struct Machine {
+  std::string name = {};
+  BootFiles boot = {};
+  unsigned vcpus = 1;
+  unsigned ram_mib = 256;
+  Accelerator accelerator = Accelerator::kTcg;
+  std::string guest_mac = {};
+  unsigned mtu = 0;       ///< told to the guest; 0: not
+  UniqueFd tap = {};      ///< attached to the TAP, IFF_VNET_HDR
+  UniqueFd console = {};  ///< a listening unix socket
+  std::string console_log = {};
+  std::string log = {};  ///< the hypervisor's own messages
+  uid_t uid = 0;         ///< runs as this user and group, without capabilities
+  gid_t gid = 0;
+};
+
+/// One hypervisor process; a child of this process, which it does not outlive. The destructor kills and reaps.
+class Hypervisor {
+ public:
+  Hypervisor() = default;
+  Hypervisor(const Hypervisor&) = delete;
+  Hypervisor& operator=(const Hypervisor&) = delete;
+  virtual ~Hypervisor() = default;
+
+  /// Starts the machine and returns when it runs (the hypervisor answered). Errors say what it printed.
+  virtual Result<void> start(Machine machine) = 0;
+  [[nodiscard]] virtual ProcessId process() const = 0;
+  /// Readable when the process has ended.
+  [[nodiscard]] virtual int pidfd() const = 0;
+  /// Presses the guest's power button.
+  virtual Result<void> power_down() = 0;
+  /// Ends the hypervisor in good order (disks flushed), guest or no guest.
+  virtual Result<void> quit() = 0;
+  /// SIGKILL.
+  virtual void kill() = 0;
+};
+
+/// "qemu". Error: kInvalidConfig with the valid names.
+Result<std::unique_ptr<Hypervisor>> make_hypervisor(const std::string& name);
+
+}  // namespace slicer::runner

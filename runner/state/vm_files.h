@@ -1,0 +1,32 @@
+#pragma once
+// A VM's name and its files below /run/slicer.
+
+#include <string>
+#include <vector>
+
+#include "lib/base/result.h"
+#include "runner/settings.h"
+
+namespace slicer::runner {
+
+/// The files of a VM's folder.
+struct VmFiles {
+  std::string folder = {};          ///< 0700
+  std::string lock = {};            ///< flock'ed while the supervisor lives
+  std::string state = {};           ///< the record
+  std::string console_socket = {};  ///< the guest's serial console, one client at a time
+  std::string console_lock = {};    ///< flock'ed by the client
+  std::string console_log = {};     ///< everything the guest wrote to it
+  std::string hypervisor_log = {};  ///< the hypervisor's own messages
+  std::string supervisor_log = {};
+};
+VmFiles vm_files(const Settings& settings, const std::string& name);
+
+/// A VM's name is a DNS name (RFC 1123: labels of 1-63 letters, digits and '-', 253 in all; we take small letters) and
+/// so a valid container ID. Error: kInvalidConfig.
+Result<void> check_vm_name(const std::string& name);
+
+/// Names of all VMs that have a folder, dead ones too, sorted.
+Result<std::vector<std::string>> list_vm_names(const Settings& settings);
+
+}  // namespace slicer::runner

@@ -1,0 +1,69 @@
+#pragma once
+// What is known of a VM: /run/slicer/<vm>/state.json, written by its supervisor, read by every command. /run is a
+// tmpfs: after a reboot nothing is left, and nothing of it is true any more.
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "lib/base/result.h"
+#include "runner/settings.h"
+#include "runner/state/process_id.h"
+
+namespace slicer::runner {
+
+/// Where the attachment's TAP is made.
+enum class Placement { kPrivate, kHost };
+
+enum class Phase {
+  kStarting,  ///< the ADD chain or the hypervisor's start is under way
+  kRunning,
+  kStopping,  ///< the hypervisor ended, or is being ended; the DEL chain comes next
+};
+const char* phase_name(Phase phase);
+
+/// One VM. Its name is CNI_CONTAINERID.
+struct VmRecord {
+  std::string name = {};
+  Phase phase = Phase::kStarting;
+  int64_t created = 0;  ///< seconds since the epoch
+  ProcessId supervisor = {};
+  ProcessId hypervisor = {};
+
+  // The attachment, as the ADD chain got it: a DEL must get the same.
+  std::string network = {};
+  std::string conflist = {};               ///< the list's text at the time of ADD
+  std::vector<std::string> cni_path = {};  ///< where its plugins were found
+  std::string cache_dir = {};              ///< where the result is kept
+  std::vector<std::pair<std::string, std::string>> cni_args = {};
+  Placement placement = Placement::kPrivate;
+  std::string netns = {};   ///< CNI_NETNS: a path
+  std::string ifname = {};  ///< CNI_IFNAME: the TAP's name
+  bool attached = false;    ///< false: the ADD chain has not been started yet
+
+  // What the ADD chain answered.
+  std::string mac = {};                     ///< the guest's
+  std::vector<std::string> addresses = {};  ///< CIDRs
+  std::vector<std::string> gateways = {};
+
+  // The machine.
+  std::string hypervisor_name = {};  ///< "qemu"
+  std::string accelerator = {};      ///< "kvm" or "tcg"
+  unsigned vcpus = 1;
+  unsigned ram_mib = 0;
+  friend bool operator==(const VmRecord&, const VmRecord&) = default;
+};
+
+std::string record_text(const VmRecord& record);
+/// Errors: kDecode.
+Result<VmRecord> parse_record(std::string_view text);
+
+/// Errors: kNotFound (no such VM), kDecode, kSystem.
+Result<VmRecord> load_record(const Settings& settings, const std::string& name);
+Result<void> save_record(const Settings& settings, const VmRecord& record);
+
+/// Its supervisor runs. (Asks the kernel for the recorded process; does not touch the lock.)
+bool is_alive(const VmRecord& record);
+
+}  // namespace slicer::runner

@@ -1,0 +1,20 @@
+#pragma once
+// A terminal on the guest's serial console.
+
+#include "lib/base/result.h"
+#include "runner/settings.h"
+#include "runner/state/vm_record.h"
+
+namespace slicer::runner {
+
+enum class ConsoleEnd {
+  kDetached,  ///< the escape key (ctrl-])
+  kVmEnded,
+  kSignal,  ///< SIGINT, SIGTERM or SIGHUP (a terminal in raw mode sends ctrl-c to the guest)
+};
+
+/// Connects stdin and stdout to the console until one of the above. A terminal is put into raw mode and always put
+/// back. stdin's end is no end. Errors: kBusy (another is attached), kUnavailable (not running).
+Result<ConsoleEnd> attach_console(const Settings& settings, const VmRecord& record);
+
+}  // namespace slicer::runner
