@@ -1,0 +1,47 @@
+#pragma once
+// The packet filter behind one small interface: nftables now; iptables has its place in make_backend().
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "lib/base/result.h"
+#include "lib/netfilter/ruleset.h"
+
+namespace slicer::netfilter {
+
+/// Constant rules of networks in the network namespace of this process. Every call opens one netlink socket and closes
+/// it. Common errors: kSystem (EPERM: no CAP_NET_ADMIN), kUnsupportedKernel (no nf_tables or a part of it).
+class Backend {
+ public:
+  Backend() = default;
+  Backend(const Backend&) = delete;
+  Backend& operator=(const Backend&) = delete;
+  virtual ~Backend() = default;
+
+  /// Makes the rules stand. One question to the kernel when they do already; else one atomic transaction, repeated when
+  /// somebody else changed the ruleset meanwhile, so that parallel callers never make a rule twice. Other programs'
+  /// tables keep every byte, but for the openings in a FORWARD that drops (docs/slicer-firewall.md).
+  /// Errors: kExists (a chain of our name that is none of ours), kBusy (the ruleset changes all the time).
+  virtual Result<void> ensure(const NetworkRules& rules) = 0;
+
+  /// Do they stand? Error: kMismatch, naming what is missing.
+  virtual Result<void> check(const NetworkRules& rules) = 0;
+
+  /// Removes all that bears the network's mark: chains, set elements, openings in foreign chains; our table with the
+  /// last of them. Nothing there is success.
+  virtual Result<void> remove(const std::string& network) = 0;
+
+  /// Can rules be made here at all? (STATUS.) Error: kUnavailable.
+  virtual Result<void> probe() = 0;
+};
+
+/// `name` is "auto" (empty is the same) or "nftables". Errors: kInvalidConfig with the valid names; "iptables" is
+/// refused with a hint of its own until it is there.
+Result<std::unique_ptr<Backend>> make_backend(std::string_view name);
+
+/// What upstream's key "ipMasqBackend" may say: "nftables", empty (ours to choose: nftables); "iptables" is refused.
+/// Errors: kInvalidConfig, naming `key`, its value and what is allowed.
+Result<std::unique_ptr<Backend>> make_backend_for(std::string_view key, std::string_view name);
+
+}  // namespace slicer::netfilter
