@@ -24,7 +24,7 @@ struct Environment {
   std::string netns = {};  ///< path; may be empty for DEL
   std::string ifname = {};
   std::map<std::string, std::string> args = {};  ///< CNI_ARGS; unknown keys are every plugin's to ignore
-  std::vector<std::string> path = {};            ///< CNI_PATH, absolute folders
+  std::vector<std::string> path = {};            ///< CNI_PATH, its folders
   bool netns_override = false;                   ///< CNI_NETNS_OVERRIDE=1|TRUE
 
   /// One of `args`, if it is there and not empty.
@@ -34,11 +34,12 @@ struct Environment {
 /// Reads and checks the variables that the command needs. Errors: kInvalidEnvironment; all missing ones in one message.
 Result<Environment> read_environment(const Getenv& getenv);
 
-/// `^[a-zA-Z0-9][a-zA-Z0-9_.-]*$`
+/// `^[a-zA-Z0-9][a-zA-Z0-9_.-]*$`. Error: kInvalidEnvironment.
 Result<void> check_container_id(const std::string& id);
-/// The same pattern; the network's name is part of file names.
+/// The same pattern, at most 200 bytes: the network's name is part of file names and aliases. Error: kInvalidConfig.
 Result<void> check_network_name(const std::string& name);
-/// 1-15 bytes, not "." or "..", no '/', ':' or white space (kernel: dev_valid_name()).
+/// 1-15 bytes, not "." or "..", no '/', ':', white space (kernel: dev_valid_name()), '%' or control characters. Error:
+/// kInvalidEnvironment; who checks a configuration key turns it into kInvalidConfig.
 Result<void> check_ifname(const std::string& name);
 
 }  // namespace slicer::cni

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "lib/cni/environment.h"
 #include "lib/cni/result_types.h"
 
 namespace slicer::cni {
@@ -31,5 +32,12 @@ struct NetConf {
 /// Errors: kDecode (not JSON, not an object, an unreadable prevResult), kInvalidConfig (name, types),
 /// kUnsupportedVersion.
 Result<NetConf> parse_net_conf(std::string_view text);
+
+/// The same from a parsed document. A DEL or GC goes on without a prevResult that cannot be read (and logs it): a
+/// damaged cache of the runtime must not keep an attachment alive.
+Result<NetConf> read_net_conf(Json json, Command command);
+
+/// A document's "cniVersion"; absent or empty: 0.1.0; empty when it has none that could be one.
+std::string declared_version(const Json& json);
 
 }  // namespace slicer::cni

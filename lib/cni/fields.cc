@@ -1,0 +1,113 @@
+#include "lib/cni/fields.h"
+
+namespace slicer::cni {
+namespace {
+
+// A value as a message shows it: its JSON, shortened.
+std::string shown(const Json& value) {
+  constexpr size_t kMost = 64;
+  if (value.is_object()) return "an object";
+  if (value.is_array()) return "a list";
+  std::string text = dump_json(value);
+  if (text.size() <= kMost) return text;
+  size_t cut = kMost;
+  while (cut > 0 && (static_cast<unsigned char>(text[cut]) & 0xc0U) == 0x80U) --cut;  // not inside a UTF-8 character
+  return text.substr(0, cut) + "...";
+}
+
+std::unexpected<Error> wrong_type(const std::string& key, const char* expected, const Json& value) {
+  return fail(Kind::kInvalidConfig, "\"" + key + "\": expected " + expected + ", got " + shown(value));
+}
+
+// The member `key`, or null for absent and for an explicit null.
+Result<const Json*> member(const Json& json, const char* key) {
+  if (json.is_null()) return nullptr;
+  if (!json.is_object())
+    return fail(Kind::kInvalidConfig,
+                "read \"" + std::string(key) + "\": expected an object around it, got " + shown(json));
+  const auto found = json.find(key);
+  if (found == json.end() || found->is_null()) return nullptr;
+  return &*found;
+}
+
+std::string allowed(Bounds bounds) {
+  if (bounds.high == INT64_MAX) return "allowed: " + std::to_string(bounds.low) + " or more";
+  if (bounds.low == INT64_MIN) return "allowed: " + std::to_string(bounds.high) + " or less";
+  return "allowed: " + std::to_string(bounds.low) + "-" + std::to_string(bounds.high);
+}
+
+}  // namespace
+
+Result<std::string> string_field(const Json& json, const char* key, std::string fallback) {
+  const Json* value = TRY(member(json, key));
+  if (value == nullptr) return fallback;
+  if (!value->is_string()) return wrong_type(key, "a string", *value);
+  return value->get_ref<const std::string&>();
+}
+
+Result<bool> bool_field(const Json& json, const char* key, bool fallback) {
+  return TRY(optional_bool_field(json, key)).value_or(fallback);
+}
+
+Result<std::optional<bool>> optional_bool_field(const Json& json, const char* key) {
+  const Json* value = TRY(member(json, key));
+  if (value == nullptr) return std::nullopt;
+  if (!value->is_boolean()) return wrong_type(key, "true or false", *value);
+  return value->get<bool>();
+}
+
+Result<int64_t> int_field(const Json& json, const char* key, int64_t fallback, Bounds bounds) {
+  return TRY(optional_int_field(json, key, bounds)).value_or(fallback);
+}
+
+Result<std::optional<int64_t>> optional_int_field(const Json& json, const char* key, Bounds bounds) {
+  const Json* value = TRY(member(json, key));
+  if (value == nullptr) return std::nullopt;
+  if (!value->is_number_integer()) return wrong_type(key, "an integer", *value);
+  const bool too_large = value->is_number_unsigned() && value->get<uint64_t>() > uint64_t{INT64_MAX};
+  const int64_t number = too_large ? INT64_MAX : value->get<int64_t>();
+  if (too_large || number < bounds.low || number > bounds.high)
+    return fail(Kind::kInvalidConfig,
+                "\"" + std::string(key) + "\": " + shown(*value) + " is out of range (" + allowed(bounds) + ")");
+  return number;
+}
+
+Result<std::vector<std::string>> strings_field(const Json& json, const char* key) {
+  const Json* value = TRY(member(json, key));
+  std::vector<std::string> list;
+  if (value == nullptr) return list;
+  if (!value->is_array()) return wrong_type(key, "a list of strings", *value);
+  for (const Json& item : *value) {
+    if (!item.is_string()) return wrong_type(key + ("[" + std::to_string(list.size()) + "]"), "a string", item);
+    list.push_back(item.get_ref<const std::string&>());
+  }
+  return list;
+}
+
+Result<Json> object_field(const Json& json, const char* key) {
+  const Json* value = TRY(member(json, key));
+  if (value == nullptr) return Json::object();
+  if (!value->is_object()) return wrong_type(key, "an object", *value);
+  return *value;
+}
+
+Result<Json> array_field(const Json& json, const char* key) {
+  const Json* value = TRY(member(json, key));
+  if (value == nullptr) return Json::array();
+  if (!value->is_array()) return wrong_type(key, "a list", *value);
+  return *value;
+}
+
+Result<Json> nested_field(const Json& json, std::initializer_list<const char*> keys) {
+  const Json* value = &json;
+  const char* outer = nullptr;
+  for (const char* key : keys) {
+    if (outer != nullptr && !value->is_object()) return wrong_type(outer, "an object", *value);
+    value = TRY(member(*value, key));
+    if (value == nullptr) return Json();
+    outer = key;
+  }
+  return *value;
+}
+
+}  // namespace slicer::cni

@@ -1,0 +1,54 @@
+#include "lib/cni/result_types.h"
+
+#include "lib/cni/fields.h"
+
+namespace slicer::cni {
+
+std::optional<GuestInterface> find_guest_interface(const CniResult& result, const std::string& container_id) {
+  if (container_id.empty()) return std::nullopt;
+  for (size_t guest = 0; guest < result.interfaces.size(); ++guest) {
+    if (result.interfaces[guest].sandbox != container_id) continue;
+    for (size_t tap = 0; tap < result.interfaces.size(); ++tap) {
+      const Interface& candidate = result.interfaces[tap];
+      if (candidate.name == result.interfaces[guest].name && !candidate.sandbox.empty() &&
+          candidate.sandbox != container_id)
+        return GuestInterface{.tap = static_cast<int>(tap), .guest = static_cast<int>(guest)};
+    }
+  }
+  return std::nullopt;
+}
+
+Result<Dns> parse_dns(const Json& dns) {
+  return Dns{.nameservers = TRY(strings_field(dns, "nameservers")),
+             .domain = TRY(string_field(dns, "domain")),
+             .search = TRY(strings_field(dns, "search")),
+             .options = TRY(strings_field(dns, "options"))};
+}
+
+Json dns_json(const Dns& dns) {
+  Json json = Json::object();
+  if (!dns.nameservers.empty()) json["nameservers"] = dns.nameservers;
+  if (!dns.domain.empty()) json["domain"] = dns.domain;
+  if (!dns.search.empty()) json["search"] = dns.search;
+  if (!dns.options.empty()) json["options"] = dns.options;
+  return json;
+}
+
+Result<Route> parse_route(const Json& route) {
+  constexpr Bounds kU32{.low = 0, .high = UINT32_MAX};
+  const std::string dst = TRY(string_field(route, "dst"));
+  if (dst.empty())
+    return fail(Kind::kInvalidConfig, "\"dst\": missing in a route", "give every route a \"dst\" like \"0.0.0.0/0\"");
+  Route parsed{.dst = TRY(addr::parse_cidr(dst).context("\"dst\""))};
+  // Go's net.IP writes and reads an absent address as "".
+  if (const std::string gw = TRY(string_field(route, "gw")); !gw.empty())
+    parsed.gw = TRY(addr::parse_ip(gw).context("\"gw\""));
+  parsed.mtu = TRY(int_field(route, "mtu", 0, kU32));
+  parsed.advmss = TRY(int_field(route, "advmss", 0, kU32));
+  parsed.priority = TRY(int_field(route, "priority", 0, kU32));
+  parsed.table = TRY(optional_int_field(route, "table", kU32));
+  parsed.scope = TRY(optional_int_field(route, "scope", {.low = 0, .high = 255}));
+  return parsed;
+}
+
+}  // namespace slicer::cni
