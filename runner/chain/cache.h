@@ -51,6 +51,7 @@ class Cache {
   [[nodiscard]] Result<std::vector<CacheEntry>> list() const;
 
  private:
+  [[nodiscard]] std::string folder() const;
   std::string dir_;
 };
 

@@ -50,15 +50,19 @@ Result<Conflist> read_conflist(const std::string& file);
 /// known then. Error kNotFound names the networks that are there.
 Result<Conflist> load_network(const std::string& dir, const std::string& name);
 
+/// `network` with the plugins of `<dir>/<its name>/*.conf`: for a list from the cache, which has only its own.
+Result<Conflist> with_folder_plugins(Conflist network, const std::string& dir);
+
 /// What a folder holds, for `network list` and `doctor`.
 struct Listing {
   struct Broken {
     std::string file = {};
     Error error = {};
+    bool blocks_others = true;  ///< networks behind it cannot be loaded; false: only one of our own keys is wrong
   };
   std::vector<Conflist> networks = {};  ///< in load_network()'s order
   std::vector<Conflist> shadowed = {};  ///< their name is an earlier file's: never loaded
-  std::vector<Broken> broken = {};      ///< each keeps the networks behind it from loading
+  std::vector<Broken> broken = {};
 };
 /// Reads every file of the folder; one that is absent is empty. Error: kSystem (the folder cannot be read).
 Result<Listing> list_networks(const std::string& dir);

@@ -42,10 +42,12 @@ struct AttachmentConf {
 struct RuntimeSettings {
   std::vector<std::string> path = {"/opt/cni/bin"};  ///< CNI_PATH
   std::string cache_dir = kDefaultCacheDir;
+  std::chrono::milliseconds limit = std::chrono::milliseconds::max();  ///< of one call; libcni has none either
   Trace trace = {};
 };
 
-/// Where one ends that failed: "network 'slicer': plugin 'slicer-bridge' (ADD): …"; kDelegate keeps the plugin's code.
+/// Errors name network and plugin: "ADD on network 'slicer': run 'slicer-bridge': <its message>"; kDelegate keeps the
+/// plugin's code.
 class Runtime {
  public:
   explicit Runtime(RuntimeSettings settings) : settings_(std::move(settings)), cache_(settings_.cache_dir) {}
@@ -78,11 +80,19 @@ class Runtime {
   [[nodiscard]] const RuntimeSettings& settings() const { return settings_; }
 
  private:
+  /// One call; its stdout. An empty `network` is left out of messages.
+  Result<std::string> call(const std::string& network, const std::string& plugin, cni::Command command,
+                           const AttachmentConf& attachment, const std::string& input) const;
+
   RuntimeSettings settings_;
   Cache cache_;
 };
 
 /// The DEL that must follow for an entry of the cache, in the terms that it was added with.
 AttachmentConf attachment_of(const CacheEntry& entry);
+
+/// The network as it was when the entry was added (with the plugins that its folder in `conf_dir` holds now, which the
+/// cache does not keep). Errors: as parse_conflist.
+Result<Conflist> network_of(const CacheEntry& entry, const std::string& conf_dir);
 
 }  // namespace slicer::chain
