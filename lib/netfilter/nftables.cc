@@ -1,17 +1,363 @@
 #include "lib/netfilter/nftables.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "lib/netfilter/foreign_chain.h"
+#include "lib/netfilter/nft_codec.h"
+
 namespace slicer::netfilter {
 namespace {
+
+// Each round ends with our change done or with somebody else's done, so parallel first ADDs need at most one round
+// each; the rest is for programs that rewrite their own tables meanwhile.
+constexpr int kMaxRounds = 200;
+
+ChainPlace own_place(const std::string& chain) { return {.family = kInet, .table = kTable, .chain = chain}; }
+
+/// What an own chain lacks.
+struct ChainGap {
+  Chain chain = {};
+  bool absent = true;
+  bool policy_drops = false;
+  std::vector<Rule> missing = {};
+  [[nodiscard]] bool closed() const { return !absent && !policy_drops && missing.empty(); }
+};
+
+/// What a foreign chain lacks.
+struct ForeignGap {
+  ChainPlace place = {};
+  std::vector<Rule> missing = {};
+};
+
+/// What stands in the way of "all of it stands", as of one generation of the ruleset.
+struct Gaps {
+  uint32_t generation = 0;
+  bool interrupted = false;
+  bool bridge_absent = false;
+  std::vector<ChainGap> chains = {};
+  std::vector<ForeignGap> foreign = {};
+  [[nodiscard]] bool closed() const {
+    return !bridge_absent && foreign.empty() && std::ranges::all_of(chains, &ChainGap::closed);
+  }
+};
+
+void strike(std::vector<Rule>& missing, const Rule& standing) {
+  std::erase_if(missing, [&](const Rule& rule) { return rule.same_as(standing); });
+}
+
+/// Asks the kernel what of `rules` is missing. The constants of a network that one plugin asks for take one question.
+class Survey {
+ public:
+  Survey(NftSession& session, const NetworkRules& rules) : session_(session), rules_(rules) {
+    for (Chain& chain : own_chains(rules)) {
+      std::vector<Rule> missing = chain.rules;
+      gaps_.chains.push_back({.chain = std::move(chain), .missing = std::move(missing)});
+    }
+    if (rules.forward) foreign_ = foreign_targets(rules.network, *rules.forward);
+    gaps_.bridge_absent = !rules.listed_bridge.empty();
+  }
+
+  Result<Gaps> run() {
+    MessageBuffer first;
+    ask_first(first);
+    const size_t dumps = std::max<size_t>(gaps_.chains.size(), 1);
+    for (size_t i = 0; i < dumps; ++i) {
+      MessageBuffer later;
+      MessageBuffer& question = i == 0 ? first : later;
+      if (i < gaps_.chains.size()) ask_rules(question, own_place(gaps_.chains[i].chain.name));
+      TRY(ask(question));
+    }
+    TRY(check_chains());
+    for (const ForeignTarget& target : foreign_) TRY(survey_foreign(target));
+    return std::move(gaps_);
+  }
+
+ private:
+  void ask_first(MessageBuffer& question) {
+    ask_generation(question);  // before all else: what is read later may be newer, and a transaction then fails
+    if (gaps_.bridge_absent) ask_bridge(question, rules_.listed_bridge);
+    for (const ChainGap& gap : gaps_.chains) ask_chain(question, own_place(gap.chain.name));
+    for (const ForeignTarget& target : foreign_) {
+      ask_chain(question, target.forward);
+      ask_chain(question, target.user);
+    }
+  }
+
+  Result<void> ask(const MessageBuffer& question) {
+    const Answers answers = TRY(session_.ask(question, [&](uint32_t, const nlmsghdr* message) { read(message); }));
+    gaps_.interrupted = gaps_.interrupted || answers.interrupted;
+    return {};
+  }
+
+  void read(const nlmsghdr* message) {
+    switch (kind_of(message)) {
+      case AnswerKind::kGeneration:
+        gaps_.generation = read_generation(message);
+        return;
+      case AnswerKind::kChain:
+        if (std::optional<StandingChain> chain = read_chain(message)) standing_.push_back(std::move(*chain));
+        return;
+      case AnswerKind::kRule:
+        if (const std::optional<StandingRule> rule = read_rule(message); rule && rule->rule) take_rule(*rule);
+        return;
+      case AnswerKind::kElements:
+        for (const StandingElement& element : read_elements(message))
+          if (element.key == rules_.listed_bridge) gaps_.bridge_absent = false;
+        return;
+      case AnswerKind::kOther:
+        return;
+    }
+  }
+
+  void take_rule(const StandingRule& standing) {
+    for (ChainGap& gap : gaps_.chains)
+      if (standing.place == own_place(gap.chain.name)) strike(gap.missing, *standing.rule);
+    for (ForeignTarget& target : foreign_)
+      if (standing.place == target.forward || standing.place == target.user) strike(target.openings, *standing.rule);
+  }
+
+  const StandingChain* find_chain(const ChainPlace& place) const {
+    const auto found = std::ranges::find(standing_, place, &StandingChain::place);
+    return found == standing_.end() ? nullptr : &*found;
+  }
+
+  Result<void> check_chains() {
+    for (ChainGap& gap : gaps_.chains) {
+      const StandingChain* standing = find_chain(own_place(gap.chain.name));
+      if (standing == nullptr) continue;
+      if (!is_chain(*standing, gap.chain)) {
+        return fail(Kind::kExists,
+                    fmt::format("use chain '{}' in table 'inet {}': it is on another hook", gap.chain.name, kTable),
+                    fmt::format("nobody else should write there: nft delete chain inet {} {}", kTable, gap.chain.name));
+      }
+      gap.absent = false;
+      gap.policy_drops = standing->policy_drop;
+    }
+    return {};
+  }
+
+  Result<void> survey_foreign(const ForeignTarget& target) {
+    const StandingChain* forward = find_chain(target.forward);
+    if (forward == nullptr || !forward->policy_drop) return {};
+    const ChainPlace place = find_chain(target.user) != nullptr ? target.user : target.forward;
+    MessageBuffer question;
+    ask_rules(question, place);
+    TRY(ask(question));  // strikes what stands from the target's openings
+    if (!target.openings.empty()) gaps_.foreign.push_back({.place = place, .missing = target.openings});
+    return {};
+  }
+
+  NftSession& session_;
+  const NetworkRules& rules_;
+  std::vector<ForeignTarget> foreign_ = {};
+  std::vector<StandingChain> standing_ = {};
+  Gaps gaps_ = {};
+};
+
+void put_gaps(MessageBuffer& batch, const Gaps& gaps, const NetworkRules& rules) {
+  put_table(batch);
+  for (const ChainGap& gap : gaps.chains) {
+    if (gap.absent || gap.policy_drops) put_chain(batch, gap.chain);
+    for (const Rule& rule : gap.missing) put_rule(batch, own_place(gap.chain.name), rule, Position::kEnd);
+  }
+  if (gaps.bridge_absent) {
+    put_bridges_set(batch);
+    put_bridge(batch, rules.listed_bridge, network_mark(rules.network));
+  }
+  for (const ForeignGap& gap : gaps.foreign) {
+    for (const Rule& rule : gap.missing) put_rule(batch, gap.place, rule, Position::kHead);
+  }
+}
+
+std::string describe(const Gaps& gaps, const NetworkRules& rules) {
+  for (const ChainGap& gap : gaps.chains) {
+    if (gap.absent) return fmt::format("chain '{}' in table 'inet {}' is gone", gap.chain.name, kTable);
+    if (gap.policy_drops) return fmt::format("chain '{}' in table 'inet {}' drops by default", gap.chain.name, kTable);
+    if (!gap.missing.empty())
+      return fmt::format("rule '{}' is gone from chain '{}' in table 'inet {}'", rule_text(gap.missing.front()),
+                         gap.chain.name, kTable);
+  }
+  if (gaps.bridge_absent)
+    return fmt::format("'{}' is gone from set '{}' in table 'inet {}'", rules.listed_bridge, kBridgesSet, kTable);
+  const ForeignGap& gap = gaps.foreign.front();
+  return fmt::format("rule '{}' is gone from chain '{}' in table '{} {}', whose FORWARD drops by default",
+                     rule_text(gap.missing.front()), gap.place.chain, family_name(gap.place.family), gap.place.table);
+}
+
+/// All that bears one network's mark, and whether our table has anything else.
+struct Remains {
+  uint32_t generation = 0;
+  bool interrupted = false;
+  bool table_used_by_others = false;
+  std::vector<ChainPlace> chains = {};
+  std::vector<std::string> bridges = {};
+  std::vector<StandingRule> foreign = {};
+  bool anything_in_table = false;
+};
+
+class Collector {
+ public:
+  Collector(NftSession& session, std::string network)
+      : session_(session), network_(std::move(network)), mark_(network_mark(network_)) {}
+
+  Result<Remains> run() {
+    MessageBuffer chains;
+    ask_generation(chains);
+    ask_all_chains(chains, kInet);
+    TRY(ask(chains));
+    MessageBuffer sets;
+    ask_sets(sets);
+    TRY(ask(sets));
+    MessageBuffer bridges;
+    ask_bridges(bridges);
+    TRY(ask(bridges));
+    for (const ChainPlace& place : foreign_places()) {
+      MessageBuffer rules;
+      ask_rules(rules, place);
+      TRY(ask(rules));
+    }
+    return std::move(remains_);
+  }
+
+ private:
+  Result<void> ask(const MessageBuffer& question) {
+    const Answers answers = TRY(session_.ask(question, [&](uint32_t, const nlmsghdr* message) { read(message); }));
+    remains_.interrupted = remains_.interrupted || answers.interrupted;
+    return {};
+  }
+
+  void read(const nlmsghdr* message) {
+    switch (kind_of(message)) {
+      case AnswerKind::kGeneration:
+        remains_.generation = read_generation(message);
+        return;
+      case AnswerKind::kChain:
+        if (const std::optional<StandingChain> chain = read_chain(message)) take_chain(*chain);
+        return;
+      case AnswerKind::kRule:
+        if (std::optional<StandingRule> rule = read_rule(message); rule && rule->comment == mark_)
+          remains_.foreign.push_back(std::move(*rule));
+        return;
+      case AnswerKind::kElements:
+        for (const StandingElement& element : read_elements(message)) take_element(element);
+        return;
+      case AnswerKind::kOther:
+        remains_.anything_in_table = true;
+        if (read_set_name(message) != kBridgesSet) remains_.table_used_by_others = true;
+        return;
+    }
+  }
+
+  void take_chain(const StandingChain& chain) {
+    if (chain.place.table != kTable) return;
+    remains_.anything_in_table = true;
+    const bool ours = chain.comment == mark_ || chain.place.chain == chain_name(Hook::kForward, network_) ||
+                      chain.place.chain == chain_name(Hook::kPostroutingNat, network_);
+    if (ours)
+      remains_.chains.push_back(chain.place);
+    else
+      remains_.table_used_by_others = true;
+  }
+
+  void take_element(const StandingElement& element) {
+    if (element.comment == mark_)
+      remains_.bridges.push_back(element.key);
+    else
+      remains_.table_used_by_others = true;
+  }
+
+  NftSession& session_;
+  std::string network_;
+  std::string mark_;
+  Remains remains_ = {};
+};
+
+/// False when there is nothing to remove.
+bool put_removal(MessageBuffer& batch, const Remains& remains) {
+  for (const StandingRule& rule : remains.foreign) delete_rule(batch, rule.place, rule.handle);
+  if (remains.anything_in_table && !remains.table_used_by_others) {
+    delete_table(batch);
+    return true;
+  }
+  for (const ChainPlace& chain : remains.chains) delete_chain(batch, chain);
+  for (const std::string& bridge : remains.bridges) delete_bridge(batch, bridge);
+  return !remains.foreign.empty() || !remains.chains.empty() || !remains.bridges.empty();
+}
+
+std::unexpected<Error> ruleset_restless(const std::string& network) {
+  return fail(Kind::kBusy,
+              fmt::format("write the rules of network '{}': another program changed the ruleset {} times in a row",
+                          network, kMaxRounds),
+              "try again; `nft monitor` shows who it is");
+}
 
 class Nftables final : public Backend {
  public:
   Result<void> ensure(const NetworkRules& rules) override {
-    (void)rules;
-    return fail(Kind::kUnsupportedKernel, "write nftables rules: not implemented yet");
+    NftSession session = TRY(NftSession::open());
+    for (int round = 0; round < kMaxRounds; ++round) {
+      const Gaps gaps = TRY(Survey(session, rules).run());
+      if (gaps.interrupted) continue;
+      if (gaps.closed()) return {};
+      MessageBuffer batch;
+      batch.begin_batch(gaps.generation);
+      put_gaps(batch, gaps, rules);
+      batch.end_batch();
+      const Commit outcome =
+          TRY(session.commit(batch).context(fmt::format("write the rules of network '{}'", rules.network)));
+      if (outcome == Commit::kDone) return {};
+    }
+    return ruleset_restless(rules.network);
   }
-  Result<void> check(const NetworkRules& rules) override { return ensure(rules); }
-  Result<void> remove(const std::string& network) override { return ensure({.network = network}); }
-  Result<void> probe() override { return ensure({}); }
+
+  Result<void> check(const NetworkRules& rules) override {
+    NftSession session = TRY(NftSession::open());
+    for (int round = 0; round < kMaxRounds; ++round) {
+      const Gaps gaps = TRY(Survey(session, rules).run());
+      if (gaps.interrupted) continue;
+      if (gaps.closed()) return {};
+      return fail(Kind::kMismatch,
+                  fmt::format("check the rules of network '{}': {}", rules.network, describe(gaps, rules)),
+                  "the next ADD on this network puts it back; find out which program removed it");
+    }
+    return ruleset_restless(rules.network);
+  }
+
+  Result<void> remove(const std::string& network) override {
+    NftSession session = TRY(NftSession::open());
+    for (int round = 0; round < kMaxRounds; ++round) {
+      const Remains remains = TRY(Collector(session, network).run());
+      if (remains.interrupted) continue;
+      MessageBuffer batch;
+      batch.begin_batch(remains.generation);
+      if (!put_removal(batch, remains)) return {};
+      batch.end_batch();
+      const Commit outcome =
+          TRY(session.commit(batch).context(fmt::format("remove the rules of network '{}'", network)));
+      if (outcome == Commit::kDone) return {};
+    }
+    return ruleset_restless(network);
+  }
+
+  Result<void> probe() override {
+    const auto unavailable = [](Error error) {
+      error.kind = Kind::kUnavailable;
+      return std::unexpected(std::move(error));
+    };
+    Result<NftSession> session = NftSession::open();
+    if (!session) return unavailable(std::move(session).error());
+    MessageBuffer question;
+    ask_generation(question);
+    Result<Answers> answers = session->ask(question, [](uint32_t, const nlmsghdr*) {});
+    if (!answers) return unavailable(std::move(answers).error());
+    if (answers->errors.front() != 0)
+      return unavailable(errno_error(answers->errors.front(), "ask for the ruleset of nf_tables"));
+    return {};
+  }
 };
 
 }  // namespace

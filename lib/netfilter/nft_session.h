@@ -1,0 +1,67 @@
+#pragma once
+// One netlink socket to nf_tables: questions and transactions. Private to the nftables files.
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "lib/base/result.h"
+#include "lib/base/unique_fd.h"
+
+struct nlmsghdr;
+
+namespace slicer::netfilter {
+
+/// Netlink messages one behind the other; their sequence numbers count from 0.
+class MessageBuffer {
+ public:
+  /// A new message of nf_tables (NFT_MSG_*) with NLM_F_REQUEST and `flags`. libnftnl and libmnl append its attributes;
+  /// it must be closed before the next one, and is valid until then.
+  nlmsghdr* open(uint16_t type, uint16_t family, uint16_t flags = 0);
+  /// The same for the frame of a transaction. `generation` makes the kernel refuse it when the ruleset has changed
+  /// since.
+  void begin_batch(uint32_t generation);
+  /// The last message before the end asks for the acknowledgement.
+  void end_batch();
+  /// Closes the message just opened; returns its sequence number.
+  uint32_t close();
+
+  [[nodiscard]] const std::vector<char>& bytes() const { return bytes_; }
+  [[nodiscard]] size_t size() const { return used_; }
+  [[nodiscard]] uint32_t count() const { return count_; }
+
+ private:
+  char* room();
+  std::vector<char> bytes_;
+  size_t used_ = 0;
+  size_t last_ = 0;
+  uint32_t count_ = 0;
+};
+
+/// How a question went, one entry for each message in it.
+struct Answers {
+  std::vector<int> errors = {};  ///< 0 or the errno, by sequence number
+  bool interrupted = false;      ///< the ruleset changed during a dump: ask again
+};
+
+enum class Commit { kDone, kStale };
+
+class NftSession {
+ public:
+  static Result<NftSession> open();
+
+  /// Sends all messages of `question` at once and hands every answer to `on_answer` with its question's sequence
+  /// number. A dump must be the last message. Errors of single messages are in Answers; permission is kSystem.
+  Result<Answers> ask(const MessageBuffer& question, const std::function<void(uint32_t, const nlmsghdr*)>& on_answer);
+
+  /// Sends a transaction, framed by begin_batch() and end_batch(). kStale: the generation is no longer the one it was
+  /// made for, and nothing was done. Errors: kSystem, with the kernel's errno.
+  Result<Commit> commit(const MessageBuffer& batch);
+
+ private:
+  explicit NftSession(UniqueFd fd) : fd_(std::move(fd)) {}
+  Result<void> send(const MessageBuffer& messages);
+  UniqueFd fd_;
+};
+
+}  // namespace slicer::netfilter
