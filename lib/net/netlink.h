@@ -47,9 +47,6 @@ class RouteSocket {
   /// `restart`, which forgets what `take` has collected. Error: kBusy when that does not help.
   Result<void> dump(Message& request, std::string_view action, const std::function<void(nlmsghdr&)>& take,
                     const std::function<void()>& restart);
-  /// Only sends, and returns the sequence number for await().
-  Result<uint32_t> send(Message& request);
-
   /// Joins or leaves a multicast group (RTNLGRP_*).
   Result<void> set_membership(int group, bool member);
 
