@@ -151,7 +151,8 @@ Result<void> read_own_keys(const Json& list, Conflist& network) {
   }
   network.host_netns = netns == "host";
   network.tap_prefix = TRY(cni::string_field(list, "tap_prefix", network.tap_prefix));
-  if (network.tap_prefix.empty() || network.tap_prefix.size() > kMaxTapPrefix || !cni::check_ifname(network.tap_prefix + "0")) {
+  if (network.tap_prefix.empty() || network.tap_prefix.size() > kMaxTapPrefix ||
+      !cni::check_ifname(network.tap_prefix + "0")) {
     return fail(Kind::kInvalidConfig,
                 fmt::format("\"tap_prefix\": \"{}\" cannot begin an interface's name", network.tap_prefix),
                 fmt::format("1-{} characters without '/', ':' or white space", kMaxTapPrefix));
