@@ -15,16 +15,18 @@ std::string shown(const Json& value) {
   return text.substr(0, cut) + "...";
 }
 
-std::unexpected<Error> wrong_type(const std::string& key, const char* expected, const Json& value) {
-  return fail(Kind::kInvalidConfig, "\"" + key + "\": expected " + expected + ", got " + shown(value));
+std::string quoted(const char* key) { return "\"" + std::string(key) + "\""; }
+
+// `place` is a quoted key, with an index behind it for an item of a list.
+std::unexpected<Error> wrong_type(const std::string& place, const char* expected, const Json& value) {
+  return fail(Kind::kInvalidConfig, place + ": expected " + expected + ", got " + shown(value));
 }
 
 // The member `key`, or null for absent and for an explicit null.
 Result<const Json*> member(const Json& json, const char* key) {
   if (json.is_null()) return nullptr;
   if (!json.is_object())
-    return fail(Kind::kInvalidConfig,
-                "read \"" + std::string(key) + "\": expected an object around it, got " + shown(json));
+    return fail(Kind::kInvalidConfig, "read " + quoted(key) + ": expected an object around it, got " + shown(json));
   const auto found = json.find(key);
   if (found == json.end() || found->is_null()) return nullptr;
   return &*found;
@@ -41,7 +43,7 @@ std::string allowed(Bounds bounds) {
 Result<std::string> string_field(const Json& json, const char* key, std::string fallback) {
   const Json* value = TRY(member(json, key));
   if (value == nullptr) return fallback;
-  if (!value->is_string()) return wrong_type(key, "a string", *value);
+  if (!value->is_string()) return wrong_type(quoted(key), "a string", *value);
   return value->get_ref<const std::string&>();
 }
 
@@ -52,7 +54,7 @@ Result<bool> bool_field(const Json& json, const char* key, bool fallback) {
 Result<std::optional<bool>> optional_bool_field(const Json& json, const char* key) {
   const Json* value = TRY(member(json, key));
   if (value == nullptr) return std::nullopt;
-  if (!value->is_boolean()) return wrong_type(key, "true or false", *value);
+  if (!value->is_boolean()) return wrong_type(quoted(key), "true or false", *value);
   return value->get<bool>();
 }
 
@@ -63,12 +65,12 @@ Result<int64_t> int_field(const Json& json, const char* key, int64_t fallback, B
 Result<std::optional<int64_t>> optional_int_field(const Json& json, const char* key, Bounds bounds) {
   const Json* value = TRY(member(json, key));
   if (value == nullptr) return std::nullopt;
-  if (!value->is_number_integer()) return wrong_type(key, "an integer", *value);
+  if (!value->is_number_integer()) return wrong_type(quoted(key), "an integer", *value);
   const bool too_large = value->is_number_unsigned() && value->get<uint64_t>() > uint64_t{INT64_MAX};
   const int64_t number = too_large ? INT64_MAX : value->get<int64_t>();
   if (too_large || number < bounds.low || number > bounds.high)
     return fail(Kind::kInvalidConfig,
-                "\"" + std::string(key) + "\": " + shown(*value) + " is out of range (" + allowed(bounds) + ")");
+                quoted(key) + ": " + shown(*value) + " is out of range (" + allowed(bounds) + ")");
   return number;
 }
 
@@ -76,9 +78,9 @@ Result<std::vector<std::string>> strings_field(const Json& json, const char* key
   const Json* value = TRY(member(json, key));
   std::vector<std::string> list;
   if (value == nullptr) return list;
-  if (!value->is_array()) return wrong_type(key, "a list of strings", *value);
+  if (!value->is_array()) return wrong_type(quoted(key), "a list of strings", *value);
   for (const Json& item : *value) {
-    if (!item.is_string()) return wrong_type(key + ("[" + std::to_string(list.size()) + "]"), "a string", item);
+    if (!item.is_string()) return wrong_type(quoted(key) + "[" + std::to_string(list.size()) + "]", "a string", item);
     list.push_back(item.get_ref<const std::string&>());
   }
   return list;
@@ -87,14 +89,14 @@ Result<std::vector<std::string>> strings_field(const Json& json, const char* key
 Result<Json> object_field(const Json& json, const char* key) {
   const Json* value = TRY(member(json, key));
   if (value == nullptr) return Json::object();
-  if (!value->is_object()) return wrong_type(key, "an object", *value);
+  if (!value->is_object()) return wrong_type(quoted(key), "an object", *value);
   return *value;
 }
 
 Result<Json> array_field(const Json& json, const char* key) {
   const Json* value = TRY(member(json, key));
   if (value == nullptr) return Json::array();
-  if (!value->is_array()) return wrong_type(key, "a list", *value);
+  if (!value->is_array()) return wrong_type(quoted(key), "a list", *value);
   return *value;
 }
 
@@ -102,7 +104,7 @@ Result<Json> nested_field(const Json& json, std::initializer_list<const char*> k
   const Json* value = &json;
   const char* outer = nullptr;
   for (const char* key : keys) {
-    if (outer != nullptr && !value->is_object()) return wrong_type(outer, "an object", *value);
+    if (outer != nullptr && !value->is_object()) return wrong_type(quoted(outer), "an object", *value);
     value = TRY(member(*value, key));
     if (value == nullptr) return Json();
     outer = key;
