@@ -45,7 +45,7 @@ TEST_CASE("parse_conflist: refuses what libcni refuses, and names file and key")
       {R"({"name": "a", "cniVersion": 1, "plugins": [{"type": "x"}]})", "\"cniVersion\": expected a string, got 1"},
       {list(R"("cniVersions": "1.0.0")"), "\"cniVersions\": expected a list of versions"},
       {list(R"("cniVersions": null)"), "\"cniVersions\": expected a list of versions"},
-      {list(R"("cniVersions": [1])"), "\"cniVersions[0]\""},
+      {list(R"("cniVersions": [1])"), "\"cniVersions\"[0]"},
       {list(R"("cniVersions": ["one"])"), "\"cniVersions\": expected a version like \"1.0.0\", got \"one\""},
       {list(R"("cniVersions": ["1.0.0.0"])"), "\"cniVersions\": expected a version"},
       {list(R"("cniVersions": ["1..0"])"), "\"cniVersions\": expected a version"},
