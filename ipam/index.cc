@@ -262,8 +262,12 @@ void Index::close_gap(uint64_t gap) {
   put_holder(gap, {});
 }
 
+// Into memory, with room for as much again. Chunks are counted anew: emptied ones are left behind here.
 void Index::grow() {
-  Index larger(header().holders * 2);
+  uint64_t live = 0;
+  for (uint64_t slot = 0; slot < header().chunk_slots; ++slot) live += chunks()[slot].taken != 0 ? 1 : 0;
+  Index larger;
+  larger.allocate(slots_for(header().holders * 2 + 1), slots_for(live * 2 + 1));
   for (uint64_t slot = 0; slot < header().holder_slots; ++slot) {
     const HolderSlot& entry = holders()[slot];
     if (entry.key() != 0) larger.insert(ip_of(entry.key()), entry.holder);
@@ -324,6 +328,7 @@ Result<uint64_t> Index::save(const Folder& scratch, const IndexIdentity& identit
 }
 
 Result<void> Index::remove(const Folder& scratch) {
+  if (!scratch.fd.valid()) return {};
   (void)unlinkat(scratch.fd.get(), kNewFileName, 0);  // a leftover of a killed process
   if (unlinkat(scratch.fd.get(), kFileName, 0) == 0 || errno == ENOENT) return {};
   return fail_errno(errno, fmt::format("delete '{}/{}'", scratch.path, kFileName));

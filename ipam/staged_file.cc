@@ -91,6 +91,7 @@ void remove_leftovers(const Folder& scratch) {
 
 Result<DatedContent> read_dated(const Folder& folder, const std::string& name, size_t limit) {
   const std::string action = fmt::format("read '{}'", full(folder, name));
+  if (!folder.fd.valid()) return fail(Kind::kNotFound, action + ": no such folder");
   const UniqueFd fd(openat(folder.fd.get(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   if (!fd.valid()) {
     const int err = errno;
@@ -113,6 +114,7 @@ Result<DatedContent> read_dated(const Folder& folder, const std::string& name, s
 }
 
 Result<void> remove_file(const Folder& folder, const std::string& name) {
+  if (!folder.fd.valid()) return {};
   if (unlinkat(folder.fd.get(), name.c_str(), 0) == 0 || errno == ENOENT) return {};
   return fail_errno(errno, fmt::format("delete '{}'", full(folder, name)));
 }

@@ -10,7 +10,7 @@
 
 namespace slicer::ipam {
 
-/// A folder held open, with its path for messages.
+/// A folder held open, with its path for messages. One that is not open has no files.
 struct Folder {
   UniqueFd fd = {};
   std::string path = {};

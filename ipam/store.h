@@ -38,8 +38,8 @@ class Store {
   virtual Result<std::optional<addr::Ip>> next_free(const addr::IpRange& range, unsigned stride) = 0;
   /// Reserves `ip`. False: somebody holds it. Errors: kSystem (read-only, full); nothing has been reserved then.
   virtual Result<bool> reserve(const Owner& owner, const addr::Ip& ip) = 0;
-  /// Gives `ip` back; nobody holding it is success.
-  virtual Result<void> release(const addr::Ip& ip) = 0;
+  /// Gives an address back that find() or allocations() named; gone already is success.
+  virtual Result<void> release(const Owner& owner, const addr::Ip& ip) = 0;
   /// The address that range set `set` gave last; absent when unknown.
   virtual std::optional<addr::Ip> last_reserved(size_t set) = 0;
   virtual Result<void> set_last_reserved(size_t set, const addr::Ip& ip) = 0;
