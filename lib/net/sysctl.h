@@ -24,8 +24,9 @@ Result<void> keep_sysctls(const std::string& file, std::span<const std::pair<std
 
 /// Whether forwarding of a family is on for all links of the calling thread's namespace.
 Result<bool> is_forwarding(addr::Family family);
-/// Switches it on. Before IPv6's, every link with accept_ra=1 (and the default for later ones) gets 2: a forwarding
-/// host ignores router advertisements otherwise, and loses its default route. `keep_file`: what was set is kept in
+/// Switches it on. Before IPv6's, every link with accept_ra=1 gets 2: a forwarding host ignores router
+/// advertisements otherwise, and loses its default route. (So set accept_ra=0 on links of ours, a bridge above all,
+/// before: they must never obey a guest's advertisements.) `keep_file`: what was set is kept in
 /// that file of /run/sysctl.d; nullptr: not kept (a private namespace). When it is on already nothing is written
 /// but a missing keep_file.
 Result<void> ensure_forwarding(const Netns* ns, addr::Family family, const char* keep_file);

@@ -10,18 +10,20 @@
 
 namespace slicer::net {
 
-/// Whose frames may pass. Always: the source MAC is `mac` (in ARP and in neighbour discovery's link-layer options too),
-/// and the frame is IPv4, IPv6 or ARP without a VLAN tag.
+/// Whose frames may pass. Always: the source MAC is `mac` and the frame is IPv4, IPv6 or ARP.
+///
+/// With check_sources also: the IPv4 or IPv6 source and the ARP sender (MAC and address) are the guest's; what it
+/// advertises by neighbour discovery is its own address with its own MAC; it sends no router advertisements and no
+/// redirects. Its own are `sources` and the link-local address that its MAC makes (EUI-64; a guest that uses another
+/// one, as RFC 7217's, has it listed in `sources`). Beside them pass: 0.0.0.0 as the source of DHCP (UDP 68 to 67) and
+/// as the sender of an ARP request (a probe); :: as the source of duplicate address detection for an own address, of
+/// router solicitations and of multicast listener reports.
 struct GuardSpec {
   addr::Mac mac = {};
-  /// Addresses the guest may use, of either family. A family without any is closed, but for what follows.
-  std::vector<addr::Ip> sources = {};
-  /// false: only MAC and ethertype are checked (the guest's address comes from a DHCP server we do not know).
-  bool check_sources = true;
+  std::vector<addr::Ip> sources = {};  ///< of either family; a family without any is closed but for the above
+  bool check_sources = true;           ///< false: the guest's addresses come from a DHCP server we do not know
+  bool allow_vlan_tags = false;        ///< for ports with tagged VLANs
 };
-// With check_sources these pass too: IPv4 0.0.0.0 as the source of DHCP (UDP 68 to 67) and as an ARP probe's sender for
-// an own address; IPv6 any fe80::/64 source of neighbour discovery and other traffic only as the EUI-64 address of
-// `mac` or an address in `sources`; `::` for duplicate address detection and MLD reports.
 
 /// One classic BPF instruction (struct sock_filter).
 struct BpfInstruction {

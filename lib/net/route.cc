@@ -1,0 +1,166 @@
+#include "lib/net/route.h"
+
+#include <algorithm>
+#include <cerrno>
+
+#include "lib/net/message.h"
+
+namespace slicer::net {
+namespace {
+
+std::string text_of(const Route& route) {
+  std::string text = "route '" + route.destination.network().text() + "'";
+  if (route.gateway) text += " via '" + route.gateway->text() + "'";
+  return text + " on link " + std::to_string(route.device);
+}
+
+uint32_t table_of(const Route& route) { return route.table.value_or(RT_TABLE_MAIN); }
+
+rtmsg header_of(const Route& route) {
+  rtmsg head = {};
+  head.rtm_family = static_cast<uint8_t>(addr::af_of(route.destination.family()));
+  head.rtm_dst_len = static_cast<uint8_t>(route.destination.prefix);
+  const uint32_t table = table_of(route);
+  head.rtm_table = static_cast<uint8_t>(table < 256 ? table : RT_TABLE_UNSPEC);
+  head.rtm_type = RTN_UNICAST;
+  if (route.on_link) head.rtm_flags = RTNH_F_ONLINK;
+  return head;
+}
+
+void put_destination(Message& message, const Route& route) {
+  if (route.destination.prefix != 0) message.ip(RTA_DST, route.destination.network().ip);
+  if (route.device != 0) message.s32(RTA_OIF, route.device);
+  if (route.gateway) message.ip(RTA_GATEWAY, *route.gateway);
+  if (route.metric) message.u32(RTA_PRIORITY, *route.metric);
+  message.u32(RTA_TABLE, table_of(route));
+}
+
+Message add_request(const Route& route) {
+  rtmsg head = header_of(route);
+  head.rtm_protocol = RTPROT_STATIC;
+  const bool link_scope = route.destination.ip.is_v4() && !route.gateway;
+  head.rtm_scope = route.scope.value_or(link_scope ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE);
+  Message request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL);
+  request.header(head);
+  put_destination(request, route);
+  if (route.source) request.ip(RTA_PREFSRC, *route.source);
+  if (route.mtu_bytes || route.advmss)
+    request.nest(RTA_METRICS, [&] {
+      if (route.mtu_bytes) request.u32(RTAX_MTU, *route.mtu_bytes);
+      if (route.advmss) request.u32(RTAX_ADVMSS, *route.advmss);
+    });
+  return request;
+}
+
+void read_metrics(nlattr* nest, Route& route) {
+  const Attributes<RTAX_MAX> at(nest);
+  route.mtu_bytes = at.number<uint32_t>(RTAX_MTU);
+  route.advmss = at.number<uint32_t>(RTAX_ADVMSS);
+}
+
+/// None for what is no plain route: cached, local, unreachable, several next hops.
+std::optional<Route> parse_route(nlmsghdr& message) {
+  if (message.nlmsg_type != RTM_NEWROUTE) return std::nullopt;
+  const auto* head = static_cast<const rtmsg*>(nlmsg_data(&message));
+  const Attributes<RTA_MAX> at(message, sizeof(rtmsg));
+  if (head->rtm_type != RTN_UNICAST || (head->rtm_flags & RTM_F_CLONED) != 0 || !at.has(RTA_OIF)) return std::nullopt;
+  const addr::Family family = head->rtm_family == AF_INET ? addr::Family::kIpv4 : addr::Family::kIpv6;
+  Route route{.destination = {.ip = at.ip(RTA_DST).value_or(addr::Ip(family, 0)), .prefix = head->rtm_dst_len},
+              .device = at.number<int>(RTA_OIF).value_or(0),
+              .gateway = at.ip(RTA_GATEWAY),
+              .on_link = (head->rtm_flags & RTNH_F_ONLINK) != 0,
+              .source = at.ip(RTA_PREFSRC),
+              .metric = at.number<uint32_t>(RTA_PRIORITY),
+              .table = at.number<uint32_t>(RTA_TABLE).value_or(head->rtm_table),
+              .scope = head->rtm_scope};
+  if (at.has(RTA_METRICS)) read_metrics(at.get(RTA_METRICS), route);
+  return route;
+}
+
+bool is_same(const Route& a, const Route& b) {
+  return a.destination.network() == b.destination.network() && a.device == b.device && a.gateway == b.gateway &&
+         table_of(a) == table_of(b) && (!b.metric || a.metric.value_or(0) == *b.metric);
+}
+
+/// The routes of one table, of one device when it is not 0; the kernel filters.
+Result<std::vector<Route>> list_routes(RouteSocket& ns, addr::Family family, uint32_t table, int device) {
+  std::vector<Route> routes;
+  rtmsg head = {};
+  head.rtm_family = static_cast<uint8_t>(addr::af_of(family));
+  Message question(RTM_GETROUTE);
+  question.header(head).u32(RTA_TABLE, table);
+  if (device != 0) question.s32(RTA_OIF, device);
+  const Result<void> read = ns.dump(
+      question, "list routes",
+      [&](nlmsghdr& message) {
+        std::optional<Route> route = parse_route(message);
+        if (route && route->table == table && (device == 0 || route->device == device))
+          routes.push_back(std::move(*route));
+      },
+      [&] { routes.clear(); });
+  if (!read && read.error().kind != Kind::kNotFound) return std::unexpected(read.error());  // no such table or device
+  return routes;
+}
+
+}  // namespace
+
+Result<void> add_route(RouteSocket& ns, const Route& route) {
+  Message request = add_request(route);
+  return ns.transact(request, "add " + text_of(route));
+}
+
+Result<bool> ensure_route(RouteSocket& ns, const Route& route) {
+  const Result<void> added = add_route(ns, route);
+  if (added) return true;
+  if (added.error().kind == Kind::kExists && TRY(has_route(ns, route))) return false;
+  return std::unexpected(added.error());
+}
+
+Result<bool> has_route(RouteSocket& ns, const Route& route) {
+  const addr::Cidr& destination = route.destination;
+  if (destination.prefix == addr::bits_of(destination.family())) {
+    const std::optional<Route> found = TRY(find_route_to(ns, destination.ip));
+    if (found && is_same(*found, route)) return true;
+  }
+  const std::vector<Route> routes = TRY(list_routes(ns, destination.family(), table_of(route), route.device));
+  return std::ranges::any_of(routes, [&](const Route& each) { return is_same(each, route); });
+}
+
+Result<void> delete_route(RouteSocket& ns, const Route& route) {
+  rtmsg head = header_of(route);
+  head.rtm_scope = RT_SCOPE_NOWHERE;  // any
+  head.rtm_flags = 0;
+  Message request(RTM_DELROUTE);
+  request.header(head);
+  put_destination(request, route);
+  Result<void> done = ns.transact(request, "delete " + text_of(route));
+  if (!done && done.error().kind == Kind::kNotFound) return {};
+  return done;
+}
+
+Result<std::optional<Route>> find_route_to(RouteSocket& ns, const addr::Ip& ip) {
+  rtmsg head = {};
+  head.rtm_family = static_cast<uint8_t>(addr::af_of(ip.family()));
+  head.rtm_dst_len = static_cast<uint8_t>(addr::bits_of(ip.family()));
+  head.rtm_flags = RTM_F_FIB_MATCH;  // the table's entry, not the cached result
+  Message question(RTM_GETROUTE);
+  question.header(head).ip(RTA_DST, ip);
+  std::optional<Route> found;
+  const Result<void> asked =
+      ns.query(question, "find route to '" + ip.text() + "'", [&](nlmsghdr& message) { found = parse_route(message); });
+  if (asked) return found;
+  const int err = asked.error().sys_errno;
+  if (err == ENETUNREACH || err == EHOSTUNREACH || err == ESRCH || err == EACCES || err == EINVAL) return std::nullopt;
+  return std::unexpected(asked.error());
+}
+
+Result<std::optional<Route>> find_default_route(RouteSocket& ns, addr::Family family) {
+  std::optional<Route> best;
+  for (Route& route : TRY(list_routes(ns, family, RT_TABLE_MAIN, 0))) {
+    if (route.destination.prefix != 0) continue;
+    if (!best || route.metric.value_or(0) < best->metric.value_or(0)) best = std::move(route);
+  }
+  return best;
+}
+
+}  // namespace slicer::net

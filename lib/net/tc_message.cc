@@ -1,0 +1,79 @@
+#include "lib/net/tc_message.h"
+
+#include <arpa/inet.h>
+#include <linux/if_ether.h>
+
+#include <cerrno>
+
+namespace slicer::net {
+namespace {
+
+constexpr uint32_t kIngress = TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS);
+
+/// The kernel says ENOENT for a classifier or action that it does not have, EOPNOTSUPP for a qdisc.
+Error with_kind(Error error) {
+  if (error.sys_errno != ENOENT && error.sys_errno != EOPNOTSUPP) return error;
+  error.kind = Kind::kUnsupportedKernel;
+  error.hint = "the kernel needs clsact (NET_SCH_INGRESS), cls_bpf (NET_CLS_BPF) and mirred (NET_ACT_MIRRED)";
+  return error;
+}
+
+/// No filter, no clsact (EINVAL: "Cannot find specified qdisc"), or no link.
+bool is_absent(const Error& error) {
+  return error.sys_errno == ENOENT || error.sys_errno == EINVAL || error.sys_errno == ENODEV;
+}
+
+}  // namespace
+
+Message clsact_request(int index) {
+  tcmsg head = {};
+  head.tcm_ifindex = index;
+  head.tcm_parent = TC_H_CLSACT;
+  head.tcm_handle = TC_H_MAKE(TC_H_CLSACT, 0);
+  Message request(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, 128);
+  request.header(head).text(TCA_KIND, "clsact");
+  return request;
+}
+
+Message filter_request(uint16_t type, int flags, int index, uint16_t priority, uint32_t handle, size_t room) {
+  tcmsg head = {};
+  head.tcm_ifindex = index;
+  head.tcm_parent = kIngress;
+  head.tcm_handle = handle;
+  head.tcm_info = TC_H_MAKE(uint32_t{priority} << 16, htons(ETH_P_ALL));
+  Message request(type, flags, room);
+  request.header(head).text(TCA_KIND, "bpf");
+  return request;
+}
+
+void put_program(Message& message, std::span<const sock_filter> program) {
+  message.u16(TCA_BPF_OPS_LEN, static_cast<uint16_t>(program.size()));
+  message.bytes(TCA_BPF_OPS, {reinterpret_cast<const uint8_t*>(program.data()), program.size_bytes()});
+}
+
+Result<void> install_filters(RouteSocket& ns, std::span<Message> requests, std::span<const std::string> actions) {
+  for (Result<void>& each : TRY(ns.transact_all(requests, actions))) {
+    if (each || each.error().sys_errno == EEXIST) continue;  // only the qdisc is asked for exclusively
+    return std::unexpected(with_kind(each.error()));
+  }
+  return {};
+}
+
+Result<bool> query_filter(RouteSocket& ns, int index, uint16_t priority, const std::function<void(nlattr*)>& take) {
+  Message question = filter_request(RTM_GETTFILTER, 0, index, priority, 1);
+  const Result<void> asked = ns.query(question, "find filter of link " + std::to_string(index), [&](nlmsghdr& message) {
+    take(Attributes<TCA_MAX>(message, sizeof(tcmsg)).get(TCA_OPTIONS));
+  });
+  if (!asked && is_absent(asked.error())) return false;
+  if (!asked) return std::unexpected(asked.error());
+  return true;
+}
+
+Result<void> delete_filter(RouteSocket& ns, int index, uint16_t priority) {
+  Message request = filter_request(RTM_DELTFILTER, 0, index, priority, 0);
+  Result<void> done = ns.transact(request, "delete filter of link " + std::to_string(index));
+  if (!done && is_absent(done.error())) return {};
+  return done;
+}
+
+}  // namespace slicer::net

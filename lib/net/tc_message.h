@@ -1,0 +1,37 @@
+#pragma once
+// Private to lib/net: filters on the clsact ingress of a link.
+
+#include <linux/filter.h>
+#include <linux/pkt_cls.h>
+#include <linux/pkt_sched.h>
+#include <linux/rtnetlink.h>
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+
+#include "lib/net/message.h"
+
+namespace slicer::net {
+
+/// The order of our filters on a link: the guard decides before the redirect takes the frame away.
+inline constexpr uint16_t kGuardPriority = 1;
+inline constexpr uint16_t kRedirectPriority = 2;
+
+/// RTM_NEWQDISC clsact; the answer EEXIST is fine.
+Message clsact_request(int index);
+/// Header of a request about a link's filter of that priority, of any protocol; handle 1, or 0 for all of them.
+Message filter_request(uint16_t type, int flags, int index, uint16_t priority, uint32_t handle, size_t room = 1024);
+/// Classic BPF for cls_bpf.
+void put_program(Message& message, std::span<const sock_filter> program);
+
+/// The clsact qdisc and then the filters, all in one send. A refusal because of a missing classifier or action is
+/// kUnsupportedKernel.
+Result<void> install_filters(RouteSocket& ns, std::span<Message> requests, std::span<const std::string> actions);
+/// Hands the options (TCA_OPTIONS) of the filter to `take`. @return whether there is one
+Result<bool> query_filter(RouteSocket& ns, int index, uint16_t priority, const std::function<void(nlattr*)>& take);
+/// Absent is success.
+Result<void> delete_filter(RouteSocket& ns, int index, uint16_t priority);
+
+}  // namespace slicer::net

@@ -1,0 +1,66 @@
+#include "lib/net/tc_redirect.h"
+
+#include <linux/tc_act/tc_mirred.h>
+
+#include <optional>
+
+#include "lib/net/tc_message.h"
+
+namespace slicer::net {
+namespace {
+
+/// "Matches, and no class": the filter's actions decide.
+constexpr sock_filter kMatchAll[] = {{.code = BPF_RET | BPF_K, .jt = 0, .jf = 0, .k = 0xffffffff}};
+
+Message redirect_request(int from, int to) {
+  // Asked for by number, so that a second time replaces it.
+  Message request = filter_request(RTM_NEWTFILTER, NLM_F_CREATE, from, kRedirectPriority, 1);
+  tc_mirred mirred = {};
+  mirred.action = TC_ACT_STOLEN;
+  mirred.eaction = TCA_EGRESS_REDIR;
+  mirred.ifindex = static_cast<uint32_t>(to);
+  request.nest(TCA_OPTIONS, [&] {
+    put_program(request, kMatchAll);
+    request.nest(TCA_BPF_ACT, [&] {
+      request.nest(1, [&] {
+        request.text(TCA_ACT_KIND, "mirred").nest(TCA_ACT_OPTIONS, [&] { request.plain(TCA_MIRRED_PARMS, mirred); });
+      });
+    });
+  });
+  return request;
+}
+
+/// Where a filter's first action redirects to.
+std::optional<uint32_t> target_of(nlattr* options) {
+  const Attributes<TCA_BPF_MAX> filter(options);
+  const Attributes<1> actions(filter.get(TCA_BPF_ACT));
+  const Attributes<TCA_ACT_MAX> action(actions.get(1));
+  if (action.text(TCA_ACT_KIND) != "mirred") return std::nullopt;
+  const Attributes<TCA_MIRRED_MAX> parameters(action.get(TCA_ACT_OPTIONS));
+  const std::optional<tc_mirred> mirred = parameters.number<tc_mirred>(TCA_MIRRED_PARMS);
+  if (!mirred || mirred->eaction != TCA_EGRESS_REDIR) return std::nullopt;
+  return mirred->ifindex;
+}
+
+std::string redirect_text(int from, int to) {
+  return "redirect link " + std::to_string(from) + " to link " + std::to_string(to);
+}
+
+}  // namespace
+
+Result<void> ensure_redirect_pair(RouteSocket& ns, int a, int b) {
+  Message requests[] = {clsact_request(a), clsact_request(b), redirect_request(a, b), redirect_request(b, a)};
+  const std::string actions[] = {redirect_text(a, b), redirect_text(b, a), redirect_text(a, b), redirect_text(b, a)};
+  return install_filters(ns, requests, actions);
+}
+
+Result<bool> has_redirect(RouteSocket& ns, int from, int to) {
+  std::optional<uint32_t> target;
+  const bool found =
+      TRY(query_filter(ns, from, kRedirectPriority, [&](nlattr* options) { target = target_of(options); }));
+  return found && target == static_cast<uint32_t>(to);
+}
+
+Result<void> delete_redirect(RouteSocket& ns, int from) { return delete_filter(ns, from, kRedirectPriority); }
+
+}  // namespace slicer::net
