@@ -13,6 +13,7 @@ function(slicer_add_plugin name)
   target_link_options(slicer-${name} PRIVATE -static-libgcc -static-libstdc++)
   set_target_properties(slicer-${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
   install(TARGETS slicer-${name} RUNTIME DESTINATION ${SLICER_CNI_BINDIR})
+  set_property(GLOBAL APPEND PROPERTY SLICER_PLUGINS slicer-${name})  # tests/system/protocol_test.cc drives each
 endfunction()
 
 # slicer_add_unit_test(NAME SOURCES… LINK …): doctest cases without privileges, label "unit".

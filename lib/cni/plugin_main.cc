@@ -1,5 +1,6 @@
 #include "lib/cni/plugin_main.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -161,9 +162,17 @@ int finish(const Process& process, const Plugin& plugin, Call& call, const Resul
   return 1;
 }
 
+// A closed descriptor 0-2 would be the number of the next socket, and a result would be written into it. The holes are
+// filled so that reading or writing them still fails.
+void keep_standard_descriptors() {
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd)
+    if (fcntl(fd, F_GETFD) < 0) (void)open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);  // lowest: fd itself
+}
+
 }  // namespace
 
 Process Process::real() {
+  keep_standard_descriptors();
   return {.getenv = [](const char* name) -> std::optional<std::string> {
     const char* value = std::getenv(name);
     return value == nullptr ? std::nullopt : std::optional<std::string>(value);
