@@ -1,6 +1,8 @@
 #include "lib/net/address.h"
 
 #include <linux/if_addr.h>
+#include <linux/rtnetlink.h>
+#include <poll.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -85,6 +87,34 @@ Result<std::vector<LinkAddress>> list_addresses(RouteSocket& ns, int index, addr
       },
       [&] { list.clear(); }));
   return list;
+}
+
+Result<void> await_addresses(RouteSocket& ns, int index, std::chrono::milliseconds limit) {
+  const std::string action = "wait for the addresses of link " + std::to_string(index);
+  const auto end = std::chrono::steady_clock::now() + limit;
+  TRY(ns.set_membership(RTNLGRP_IPV6_IFADDR, true).context(action));
+  Result<void> outcome = fail(Kind::kBusy, action + ": duplicate address detection takes too long");
+  while (std::chrono::steady_clock::now() < end) {
+    const Result<std::vector<LinkAddress>> list = list_addresses(ns, index, addr::Family::kIpv6);
+    if (!list) {
+      outcome = std::unexpected(list.error());
+      break;
+    }
+    const auto failed = std::ranges::find_if(*list, &LinkAddress::dad_failed);
+    if (failed != list->end()) {
+      outcome = fail(Kind::kExists, action + ": another machine has '" + failed->address.text() + "'");
+      break;
+    }
+    if (std::ranges::none_of(*list, &LinkAddress::tentative)) {
+      outcome = {};
+      break;
+    }
+    // A notice; or a look without one, should the dump have swallowed it.
+    pollfd notice{.fd = ns.fd(), .events = POLLIN, .revents = 0};
+    (void)poll(&notice, 1, 100);
+  }
+  (void)ns.set_membership(RTNLGRP_IPV6_IFADDR, false);  // more notices cost memory, no more
+  return outcome;
 }
 
 }  // namespace slicer::net

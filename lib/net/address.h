@@ -1,6 +1,7 @@
 #pragma once
 // Addresses of links.
 
+#include <chrono>
 #include <vector>
 
 #include "lib/addr/ip.h"
@@ -30,5 +31,9 @@ Result<bool> has_address(RouteSocket& ns, int index, const addr::Cidr& address);
 Result<void> delete_address(RouteSocket& ns, int index, const addr::Cidr& address);
 /// Those of one link and family, filtered by the kernel.
 Result<std::vector<LinkAddress>> list_addresses(RouteSocket& ns, int index, addr::Family family);
+
+/// Waits until duplicate address detection of the link's IPv6 addresses is over. Errors: kBusy (not in time), kExists
+/// (another machine has one of them), kSystem.
+Result<void> await_addresses(RouteSocket& ns, int index, std::chrono::milliseconds limit);
 
 }  // namespace slicer::net

@@ -61,6 +61,7 @@ Result<Link> get_link(RouteSocket& ns, const std::string& name);
 Result<Link> get_link(RouteSocket& ns, int index);
 /// A link of the namespace that `ns` knows as `netnsid`, without entering it (IFLA_TARGET_NETNSID).
 Result<std::optional<Link>> find_link_in(RouteSocket& ns, int netnsid, const std::string& name);
+Result<std::optional<Link>> find_link_in(RouteSocket& ns, int netnsid, int index);
 
 /// What set_link() changes; what is not set stays. All of it in one RTM_SETLINK.
 struct LinkChange {

@@ -126,6 +126,12 @@ Result<std::optional<Link>> find_link_in(RouteSocket& ns, int netnsid, const std
   return ask(ns, link_question(0, name, netnsid), "find link '" + name + "' in namespace " + std::to_string(netnsid));
 }
 
+Result<std::optional<Link>> find_link_in(RouteSocket& ns, int netnsid, int index) {
+  if (index <= 0) return std::nullopt;
+  return ask(ns, link_question(index, "", netnsid),
+             "find link " + std::to_string(index) + " in namespace " + std::to_string(netnsid));
+}
+
 Result<std::vector<Link>> list_links(RouteSocket& ns, std::string_view prefix) {
   std::vector<Link> links;
   Message question(RTM_GETLINK);

@@ -60,7 +60,7 @@ Result<void> claim_name(int fd, const std::string& name) {
 }
 
 LinkChange final_state(const TapSpec& spec) {
-  LinkChange change{.mac = spec.mac, .no_ipv6_link_local = spec.no_ipv6_link_local};
+  LinkChange change{.mac = spec.mac};
   if (!spec.alias.empty()) change.alias = spec.alias;
   if (spec.mtu_bytes != 0) change.mtu_bytes = spec.mtu_bytes;
   if (spec.link_group != 0) change.group = spec.link_group;
@@ -78,6 +78,9 @@ Result<int> create_tap(const Netns* ns, RouteSocket& session, const TapSpec& spe
   TRY(set(fd.get(), TUNSETOWNER, spec.owner, action + ": set owner"));
   if (spec.owner_group) TRY(set(fd.get(), TUNSETGROUP, *spec.owner_group, action + ": set group"));
   const int index = TRY(get_link_index(session, spec.name).context(action));
+  // By a message of its own: in one message the kernel sets IFF_UP, which makes the fe80 address, before it reads
+  // IFLA_AF_SPEC (net/core/rtnetlink.c, do_setlink()).
+  if (spec.no_ipv6_link_local) TRY(set_link(session, index, {.no_ipv6_link_local = true}).context(action));
   TRY(set_link(session, index, final_state(spec)).context(action));
   TRY(set(fd.get(), TUNSETPERSIST, 1, action + ": keep it"));
   return index;
