@@ -1,0 +1,53 @@
+#pragma once
+// What the verbs share of one call: its configuration, names and open namespaces.
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lib/cni/attachment.h"
+#include "lib/cni/plugin_main.h"
+#include "lib/net/netlink.h"
+#include "lib/net/netns.h"
+#include "plugins/bridge/config.h"
+
+namespace slicer::bridge {
+
+/// The private namespace of an attachment, opened once.
+struct Sandbox {
+  net::Netns ns;
+  net::RouteSocket routes;
+};
+
+struct Call {
+  const cni::Request& request;
+  Config config;
+  cni::Attachment attachment;
+  net::RouteSocket host;
+  std::optional<Sandbox> sandbox = {};  ///< absent: the host's namespace, or none at all (DEL, GC, STATUS)
+
+  /// Where CNI_IFNAME goes. ADD and CHECK only.
+  [[nodiscard]] bool in_host() const { return !sandbox.has_value(); }
+};
+
+/// Checks the configuration, then opens the host's namespace and CNI_NETNS. Errors: as parse_config() and
+/// net::Netns::open().
+Result<Call> open_call(const cni::Request& request);
+
+/// The guest as the network sees it.
+struct GuestPlan {
+  addr::Mac mac = {};
+  std::vector<addr::Ip> ips = {};  ///< none: layer 2 only
+  unsigned mtu_bytes = 0;
+};
+
+/// A stable MAC for one of the attachment's own links; `role` tells them apart.
+addr::Mac device_mac(const cni::Attachment& attachment, const char* role);
+
+/// The entries of a result that a device adds.
+struct Attached {
+  std::vector<cni::Interface> interfaces = {};
+  int guest = 0;  ///< index into `interfaces` of the one that the addresses belong to
+};
+
+}  // namespace slicer::bridge

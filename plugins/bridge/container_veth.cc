@@ -1,0 +1,107 @@
+#include "plugins/bridge/container_veth.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "lib/net/address.h"
+#include "lib/net/route.h"
+#include "lib/net/sysctl.h"
+#include "plugins/bridge/host_veth.h"
+
+namespace slicer::bridge {
+namespace {
+
+/// Neighbours of an earlier holder of the address learn the new MAC at once: the kernel announces it when the link has
+/// its address. Absent keys (no IPv6) are fine.
+Result<void> announce_addresses(Call& call) {
+  for (const char* key : {"net/ipv4/conf/{}/arp_notify", "net/ipv6/conf/{}/ndisc_notify"}) {
+    const Result<void> set =
+        net::write_sysctl(&call.sandbox->ns, fmt::format(fmt::runtime(key), call.attachment.ifname), "1");
+    if (!set && set.error().kind != Kind::kNotFound) return set;
+  }
+  return {};
+}
+
+bool has_ipv6(const cni::CniResult& result) {
+  return std::any_of(result.ips.begin(), result.ips.end(), [](const auto& ip) { return !ip.address.ip.is_v4(); });
+}
+
+net::Route kernel_route(const cni::Route& route, const cni::CniResult& result, int device) {
+  net::Route made{.destination = route.dst.network(), .device = device, .gateway = route.gw};
+  // As upstream has it: a route without a gateway of its own goes by that of its family's address.
+  for (const cni::IpConfig& ip : result.ips)
+    if (!made.gateway && ip.address.family() == route.dst.family()) made.gateway = ip.gateway;
+  if (route.priority != 0) made.metric = static_cast<uint32_t>(route.priority);
+  if (route.mtu != 0) made.mtu_bytes = static_cast<uint32_t>(route.mtu);
+  if (route.advmss != 0) made.advmss = static_cast<uint32_t>(route.advmss);
+  if (route.table) made.table = static_cast<uint32_t>(*route.table);
+  if (route.scope) made.scope = static_cast<uint8_t>(*route.scope);
+  // SPEC.md: 253 is the scope "link": such a route has no gateway.
+  if (route.scope == 253 && !route.gw) made.gateway.reset();
+  return made;
+}
+
+Result<void> configure(Call& call, int device, const cni::CniResult& planned) {
+  net::RouteSocket& inside = call.sandbox->routes;
+  if (has_ipv6(planned))
+    TRY(net::ensure_sysctl(&call.sandbox->ns, "net/ipv6/conf/" + call.attachment.ifname + "/disable_ipv6", "0"));
+  TRY(announce_addresses(call));
+  for (const cni::IpConfig& ip : planned.ips)
+    (void)TRY(net::ensure_address(inside, device, {.address = ip.address, .no_dad = !call.config.detect_duplicates}));
+  TRY(net::set_link(inside, device, {.up = true}));
+  if (call.config.detect_duplicates) TRY(net::await_addresses(inside, device, std::chrono::seconds(10)));
+  for (const cni::Route& route : planned.routes) TRY(net::add_route(inside, kernel_route(route, planned, device)));
+  return {};
+}
+
+Error mismatch(const Call& call, const std::string& cause) {
+  return {.kind = Kind::kMismatch,
+          .message = fmt::format("check link '{}' in '{}': {}", call.attachment.ifname, call.request.env.netns, cause),
+          .hint = "delete the attachment and add it again"};
+}
+
+}  // namespace
+
+Result<Attached> add_container_veth(Call& call, const Bridge& bridge, const GuestPlan& guest,
+                                    const cni::CniResult& planned, Undo& undo) {
+  // The container's end comes up with its addresses: born up, it would announce none of them.
+  const HostVeth veth = TRY(add_host_veth(call, bridge, {.name = call.attachment.ifname, .mac = guest.mac, .up = false},
+                                          guest.mtu_bytes, undo));
+  TRY(attach_guest(call, bridge, veth.index, guest, undo));
+  TRY(guard_guest(call.host, veth.index, call.config, guest));
+  const int device = TRY(net::get_link_index(call.sandbox->routes, call.attachment.ifname));
+  if (!call.config.disable_container_interface) TRY(configure(call, device, planned));
+  Attached attached{.guest = 2};
+  attached.interfaces.push_back({.name = call.config.bridge, .mac = bridge.mac.text(), .mtu = bridge.mtu_bytes});
+  attached.interfaces.push_back({.name = veth.name, .mac = veth.mac.text(), .mtu = guest.mtu_bytes});
+  attached.interfaces.push_back({.name = call.attachment.ifname,
+                                 .mac = guest.mac.text(),
+                                 .mtu = guest.mtu_bytes,
+                                 .sandbox = call.request.env.netns});
+  return attached;
+}
+
+Result<void> check_container_veth(Call& call, const Bridge& bridge, const GuestPlan& guest,
+                                  const cni::CniResult& previous) {
+  net::RouteSocket& inside = call.sandbox->routes;
+  const std::optional<net::Link> link = TRY(net::find_link(inside, call.attachment.ifname));
+  if (!link || link->kind != "veth") return std::unexpected(mismatch(call, link ? "it is no veth" : "no such link"));
+  if (link->mac != guest.mac)
+    return std::unexpected(mismatch(call, fmt::format("MAC {} instead of {}", link->mac.text(), guest.mac.text())));
+  if (!call.config.disable_container_interface) {
+    if (!link->up) return std::unexpected(mismatch(call, "it is down"));
+    for (const cni::IpConfig& ip : previous.ips)
+      if (!TRY(net::has_address(inside, link->index, ip.address)))
+        return std::unexpected(mismatch(call, fmt::format("no address '{}'", ip.address.text())));
+    for (const cni::Route& route : previous.routes)
+      if (!TRY(net::has_route(inside, kernel_route(route, previous, link->index))))
+        return std::unexpected(mismatch(call, fmt::format("no route to '{}'", route.dst.text())));
+  }
+  const net::Link veth = TRY(check_host_veth(call, bridge));
+  TRY(check_guard(call.host, veth, call.config, guest));
+  return check_guest(call, bridge, veth.index, guest);
+}
+
+}  // namespace slicer::bridge

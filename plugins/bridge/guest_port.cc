@@ -1,0 +1,103 @@
+#include "plugins/bridge/guest_port.h"
+
+#include <fmt/core.h>
+
+#include "lib/net/bridge_port.h"
+#include "lib/net/neighbour.h"
+#include "lib/net/tc_guard.h"
+
+namespace slicer::bridge {
+namespace {
+
+// The VLAN that every port has at first (IEEE 802.1Q's default PVID).
+constexpr uint16_t kDefaultVlan = 1;
+
+bool is_pinned(const Config& config) { return config.device == Device::kTap || config.guard_mac; }
+
+net::PortFlags flags_of(const Config& config) {
+  net::PortFlags flags;
+  if (config.port_isolation) flags.isolated = true;
+  if (config.guard_mac) flags.locked = true;
+  if (config.hairpin) flags.hairpin = true;
+  return flags;
+}
+
+net::PortGuest port_guest(const Config& config, const Bridge& bridge, int port, const GuestPlan& guest) {
+  net::PortGuest entry{.port = port, .bridge = bridge.index, .mac = guest.mac, .ips = guest.ips};
+  if (config.vlan != 0) entry.vlan = config.vlan;
+  entry.flags = flags_of(config);
+  return entry;
+}
+
+Result<void> set_vlans(Call& call, int port) {
+  const Config& config = call.config;
+  if (!config.uses_vlans()) return {};
+  if (!config.preserve_default_vlan) TRY(net::delete_vlan(call.host, port, {.id = kDefaultVlan}));
+  if (config.vlan != 0) return net::add_vlan(call.host, port, {.id = config.vlan, .pvid = true, .untagged = true});
+  for (const VlanRange& range : config.trunk)
+    TRY(net::add_vlan(call.host, port, {.id = range.first, .last = range.last}));
+  return {};
+}
+
+/// Two guests with one MAC would take each other's frames. A hashed MAC is nobody else's.
+Result<void> refuse_taken_mac(Call& call, const Bridge& bridge, const GuestPlan& guest) {
+  if (!call.config.mac) return {};
+  if (!TRY(net::find_fdb_port(call.host, bridge.index, guest.mac))) return {};
+  return fail(Kind::kExists,
+              fmt::format("attach a guest with the MAC '{}' to bridge '{}': another port has it", guest.mac.text(),
+                          call.config.bridge),
+              "ask for another MAC, or remove the attachment that has it");
+}
+
+Error mismatch(const std::string& what, const std::string& cause) {
+  return {.kind = Kind::kMismatch,
+          .message = fmt::format("check {}: {}", what, cause),
+          .hint = "delete the attachment and add it again"};
+}
+
+}  // namespace
+
+Result<void> attach_guest(Call& call, const Bridge& bridge, int port, const GuestPlan& guest, Undo& undo) {
+  TRY(set_vlans(call, port));
+  if (!is_pinned(call.config)) return net::set_port_flags(call.host, port, flags_of(call.config));
+  TRY(refuse_taken_mac(call, bridge, guest));
+  const net::PortGuest entry = port_guest(call.config, bridge, port, guest);
+  undo.push("remove guest's entries", [&call, entry] { return net::remove_port_guest(call.host, entry); });
+  return net::attach_port_guest(call.host, entry);
+}
+
+Result<void> check_guest(Call& call, const Bridge& bridge, int port, const GuestPlan& guest) {
+  const Config& config = call.config;
+  const std::string what = fmt::format("port of '{}' on bridge '{}'", call.attachment.ifname, config.bridge);
+  const net::PortFlags flags = TRY(net::get_port_flags(call.host, port));
+  // Not set as read: the kernel does not know the flag, so ADD could not set it either.
+  if (config.port_isolation && !flags.isolated.value_or(true)) return std::unexpected(mismatch(what, "not isolated"));
+  if (config.guard_mac && !flags.locked.value_or(true)) return std::unexpected(mismatch(what, "not locked"));
+  if (config.hairpin && !flags.hairpin.value_or(true)) return std::unexpected(mismatch(what, "hairpin mode is off"));
+  if (!is_pinned(config)) return {};
+  const net::PortGuest entry = port_guest(config, bridge, port, guest);
+  if (TRY(net::find_fdb_port(call.host, bridge.index, guest.mac, entry.vlan)) != port)
+    return std::unexpected(mismatch(what, fmt::format("no forwarding entry for '{}'", guest.mac.text())));
+  for (const addr::Ip& ip : guest.ips) {
+    const std::optional<net::Neighbour> found = TRY(net::find_neighbour(call.host, bridge.index, ip));
+    if (!found || !found->permanent || found->mac != guest.mac)
+      return std::unexpected(mismatch(what, fmt::format("no permanent neighbour entry for '{}'", ip.text())));
+  }
+  return {};
+}
+
+Result<void> guard_guest(net::RouteSocket& ns, int index, const Config& config, const GuestPlan& guest) {
+  if (!config.guard_mac) return {};
+  return net::ensure_guard(
+      ns, index, {.mac = guest.mac, .sources = guest.ips, .check_sources = config.guard_ip && !guest.ips.empty()});
+}
+
+Result<void> check_guard(net::RouteSocket& ns, const net::Link& link, const Config& config, const GuestPlan& guest) {
+  if (!config.guard_mac) return {};
+  const net::GuardSpec spec{
+      .mac = guest.mac, .sources = guest.ips, .check_sources = config.guard_ip && !guest.ips.empty()};
+  if (TRY(net::has_guard(ns, link.index, spec))) return {};
+  return std::unexpected(mismatch(fmt::format("anti-spoofing filter on '{}'", link.name), "absent or changed"));
+}
+
+}  // namespace slicer::bridge

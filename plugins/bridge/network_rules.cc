@@ -1,0 +1,58 @@
+#include "plugins/bridge/network_rules.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+
+#include "lib/net/bridge_port.h"
+#include "lib/net/sysctl.h"
+#include "lib/netfilter/backend.h"
+
+namespace slicer::bridge {
+namespace {
+
+// Read after /etc/sysctl.d's 10- to 60- files by `sysctl --system`.
+constexpr const char* kSysctlFile = "90-slicer.conf";
+
+netfilter::NetworkRules rules_of(const Call& call, const cni::CniResult& result) {
+  netfilter::NetworkRules rules{.network = call.attachment.network, .listed_bridge = call.config.bridge};
+  if (call.config.ip_masq)
+    for (const cni::IpConfig& ip : result.ips) rules.masquerade.push_back(ip.address.network());
+  return rules;
+}
+
+bool has_family(const cni::CniResult& result, addr::Family family) {
+  return std::any_of(result.ips.begin(), result.ips.end(),
+                     [&](const cni::IpConfig& ip) { return ip.address.family() == family; });
+}
+
+}  // namespace
+
+Result<void> ensure_network_rules(Call& call, const Bridge& bridge, const cni::CniResult& result, Undo& undo) {
+  const auto backend = TRY(netfilter::make_backend_for("ipMasqBackend", call.config.masq_backend));
+  if (bridge.created)
+    undo.push("remove network's rules", [&call, index = bridge.index]() -> Result<void> {
+      if (!TRY(net::list_ports(call.host, index)).empty()) return {};
+      return TRY(netfilter::make_backend_for("ipMasqBackend", call.config.masq_backend))
+          ->remove(call.attachment.network);
+    });
+  TRY(backend->ensure(rules_of(call, result)));
+  if (!call.config.is_gateway) return {};
+  for (const addr::Family family : {addr::Family::kIpv4, addr::Family::kIpv6})
+    if (has_family(result, family)) TRY(net::ensure_forwarding(nullptr, family, kSysctlFile));
+  return {};
+}
+
+Result<void> check_network_rules(Call& call, const cni::CniResult& result) {
+  const auto backend = TRY(netfilter::make_backend_for("ipMasqBackend", call.config.masq_backend));
+  TRY(backend->check(rules_of(call, result)));
+  if (!call.config.is_gateway) return {};
+  for (const addr::Family family : {addr::Family::kIpv4, addr::Family::kIpv6}) {
+    if (!has_family(result, family) || TRY(net::is_forwarding(family))) continue;
+    const char* name = family == addr::Family::kIpv4 ? "net.ipv4.ip_forward" : "net.ipv6.conf.all.forwarding";
+    return fail(Kind::kMismatch, fmt::format("check forwarding: '{}' is 0", name), fmt::format("sysctl -w {}=1", name));
+  }
+  return {};
+}
+
+}  // namespace slicer::bridge

@@ -1,0 +1,72 @@
+#include "plugins/bridge/private_tap.h"
+
+#include <fmt/core.h>
+
+#include "lib/net/tap.h"
+#include "lib/net/tc_redirect.h"
+#include "plugins/bridge/host_veth.h"
+
+namespace slicer::bridge {
+namespace {
+
+Result<int> create_tap(Call& call, const GuestPlan& guest) {
+  return net::create_tap(&call.sandbox->ns, call.sandbox->routes,
+                         {.name = call.attachment.ifname,
+                          .alias = call.attachment.alias(),
+                          .mac = device_mac(call.attachment, "tap"),
+                          .mtu_bytes = guest.mtu_bytes,
+                          .link_group = call.attachment.group(),
+                          .owner = call.config.owner,
+                          .owner_group = call.config.owner_group,
+                          .no_ipv6_link_local = true});
+}
+
+Error mismatch(const Call& call, const std::string& name, const std::string& cause) {
+  return {.kind = Kind::kMismatch,
+          .message = fmt::format("check link '{}' in '{}': {}", name, call.request.env.netns, cause),
+          .hint = "delete the attachment and add it again"};
+}
+
+}  // namespace
+
+Result<Attached> add_private_tap(Call& call, const Bridge& bridge, const GuestPlan& guest, Undo& undo) {
+  Sandbox& sandbox = *call.sandbox;
+  const HostVeth veth = TRY(add_host_veth(
+      call, bridge, {.name = call.attachment.kernel_name('x'), .mac = device_mac(call.attachment, "inner")},
+      guest.mtu_bytes, undo));
+  const int tap = TRY(create_tap(call, guest));
+  undo.push("delete tap", [&sandbox, tap] { return net::delete_link(sandbox.routes, tap, net::DeleteWait::kNotice); });
+  TRY(guard_guest(sandbox.routes, tap, call.config, guest));
+  const int inner = TRY(net::get_link_index(sandbox.routes, call.attachment.kernel_name('x')));
+  TRY(net::ensure_redirect_pair(sandbox.routes, inner, tap));
+  TRY(attach_guest(call, bridge, veth.index, guest, undo));
+  Attached attached;
+  attached.interfaces.push_back({.name = call.config.bridge, .mac = bridge.mac.text(), .mtu = bridge.mtu_bytes});
+  attached.interfaces.push_back({.name = veth.name, .mac = veth.mac.text(), .mtu = guest.mtu_bytes});
+  append_tap_entries(attached, call,
+                     {.name = call.attachment.ifname,
+                      .mac = device_mac(call.attachment, "tap").text(),
+                      .mtu = guest.mtu_bytes,
+                      .sandbox = call.request.env.netns},
+                     guest);
+  return attached;
+}
+
+Result<void> check_private_tap(Call& call, const Bridge& bridge, const GuestPlan& guest) {
+  net::RouteSocket& inside = call.sandbox->routes;
+  const std::string inner_name = call.attachment.kernel_name('x');
+  const std::optional<net::Link> tap = TRY(net::find_link(inside, call.attachment.ifname));
+  if (!tap) return std::unexpected(mismatch(call, call.attachment.ifname, "no such link"));
+  TRY(check_tap_link(call, *tap));
+  const std::optional<net::Link> inner = TRY(net::find_link(inside, inner_name));
+  if (!inner || !inner->up) return std::unexpected(mismatch(call, inner_name, inner ? "it is down" : "no such link"));
+  const bool joined = TRY(net::has_redirect(inside, inner->index, tap->index)) &&
+                      TRY(net::has_redirect(inside, tap->index, inner->index));
+  if (!joined)
+    return std::unexpected(mismatch(call, tap->name, fmt::format("no redirection to and from '{}'", inner_name)));
+  TRY(check_guard(inside, *tap, call.config, guest));
+  const net::Link veth = TRY(check_host_veth(call, bridge));
+  return check_guest(call, bridge, veth.index, guest);
+}
+
+}  // namespace slicer::bridge
