@@ -36,7 +36,7 @@ void BpfAssembler::store(uint32_t cell) { emit(BPF_ST, cell); }
 void BpfAssembler::load_stored(uint32_t cell) { emit(BPF_LD | BPF_MEM, cell); }
 
 void BpfAssembler::jump(Label to) {
-  jumps_.push_back({code_.size(), to.number});
+  jumps_.push_back({.at = code_.size(), .label = to.number, .near = false});
   emit(BPF_JMP | BPF_JA, 0);
 }
 void BpfAssembler::jump_if_equal(uint32_t value, Label to) {
@@ -51,6 +51,14 @@ void BpfAssembler::jump_if_below(uint32_t value, Label to) {
   emit(BPF_JMP | BPF_JGE | BPF_K, value, 1, 0);
   jump(to);
 }
+void BpfAssembler::jump_if_below_x(Label to) {
+  emit(BPF_JMP | BPF_JGE | BPF_X, 0, 1, 0);
+  jump(to);
+}
+void BpfAssembler::jump_unless_equal_near(uint32_t value, Label to) {
+  jumps_.push_back({.at = code_.size(), .label = to.number, .near = true});
+  emit(BPF_JMP | BPF_JEQ | BPF_K, value);
+}
 void BpfAssembler::jump_if_any_bit(uint32_t mask, Label to) {
   emit(BPF_JMP | BPF_JSET | BPF_K, mask, 0, 1);
   jump(to);
@@ -59,7 +67,13 @@ void BpfAssembler::give(uint32_t verdict) { emit(BPF_RET | BPF_K, verdict); }
 
 std::vector<BpfInstruction> BpfAssembler::finish() const {
   std::vector<BpfInstruction> program = code_;
-  for (const Jump& each : jumps_) program[each.at].k = static_cast<uint32_t>(labels_[each.label] - each.at - 1);
+  for (const Jump& each : jumps_) {
+    const auto distance = static_cast<uint32_t>(labels_[each.label] - each.at - 1);
+    if (each.near)
+      program[each.at].jump_false = static_cast<uint8_t>(distance);
+    else
+      program[each.at].k = distance;
+  }
   return program;
 }
 

@@ -44,6 +44,9 @@ class BpfAssembler {
   void jump_if_equal(uint32_t value, Label to);
   void jump_unless_equal(uint32_t value, Label to);
   void jump_if_below(uint32_t value, Label to);
+  void jump_if_below_x(Label to);
+  /// One instruction instead of two; `to` stands at most 255 instructions further on.
+  void jump_unless_equal_near(uint32_t value, Label to);
   void jump_if_any_bit(uint32_t mask, Label to);
   void give(uint32_t verdict);
 
@@ -54,6 +57,7 @@ class BpfAssembler {
   struct Jump {
     size_t at;
     size_t label;
+    bool near;  ///< by the instruction's own false branch
   };
   void emit(uint16_t code, uint32_t k, uint8_t jump_true = 0, uint8_t jump_false = 0);
 

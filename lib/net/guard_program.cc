@@ -97,6 +97,7 @@ class GuardBuilder {
   /// The frame goes on for `count` bytes behind X.
   void need_at_x(uint32_t count) {
     as_.load_length();
+    as_.jump_if_below_x(drop_);
     as_.subtract_x();
     as_.jump_if_below(count, drop_);
   }
@@ -117,7 +118,7 @@ class GuardBuilder {
     // The end first: that is where addresses of one network differ.
     for (uint32_t i = 4; i-- > 0;) {
       as_.load_word(offset + 4 * i);
-      as_.jump_unless_equal(word_of(std::span(bytes).subspan(size_t{4} * i)), other);
+      as_.jump_unless_equal_near(word_of(std::span(bytes).subspan(size_t{4} * i)), other);
     }
     as_.jump(to);
     as_.place(other);
