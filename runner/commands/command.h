@@ -3,9 +3,9 @@
 // subcommand; the subcommand's callback only sets `context.action`, which main() runs once the line is parsed.
 
 #include <functional>
-#include <string_view>
 
 #include "lib/base/result.h"
+#include "runner/print.h"
 #include "runner/settings.h"
 
 namespace CLI {
@@ -25,8 +25,5 @@ struct Context : Settings {
   /// The chosen command: its exit code, or what main() prints as "slicer-run: <message>" with the hint, exit 1.
   std::function<Result<int>()> action = {};
 };
-
-/// Writes all of `text` to stdout. Error: kIo (the reader is gone, the disk is full).
-Result<void> print(std::string_view text);
 
 }  // namespace slicer::runner

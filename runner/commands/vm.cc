@@ -4,11 +4,14 @@
 
 namespace slicer::runner {
 
-void register_vm(CLI::App& app, Context& /*context*/) {
+void register_vm(CLI::App& app, Context& context) {
   CLI::App& vm = *app.add_subcommand("vm", "Make, show and remove VMs");
   vm.require_subcommand(1);
+  register_vm_new(vm, context);
+  register_list(vm, context);
+  register_vm_console(vm, context);
+  register_vm_logs(vm, context);
+  register_vm_rm(vm, context);
 }
-
-void register_list(CLI::App& /*app*/, Context& /*context*/) {}
 
 }  // namespace slicer::runner

@@ -8,4 +8,10 @@ namespace slicer::runner {
 void register_vm(CLI::App& app, Context& context);
 void register_list(CLI::App& app, Context& context);
 
+// Below vm.
+void register_vm_new(CLI::App& vm, Context& context);
+void register_vm_console(CLI::App& vm, Context& context);
+void register_vm_logs(CLI::App& vm, Context& context);
+void register_vm_rm(CLI::App& vm, Context& context);
+
 }  // namespace slicer::runner

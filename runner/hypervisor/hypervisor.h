@@ -52,6 +52,10 @@ class Hypervisor {
   [[nodiscard]] virtual ProcessId process() const = 0;
   /// Readable when the process has ended.
   [[nodiscard]] virtual int pidfd() const = 0;
+  /// Readable when the hypervisor says something on its control socket; read_events() then takes it, and is false at
+  /// the end.
+  [[nodiscard]] virtual int event_fd() const = 0;
+  virtual bool read_events() = 0;
   /// Presses the guest's power button.
   virtual Result<void> power_down() = 0;
   /// Ends the hypervisor in good order (disks flushed), guest or no guest.

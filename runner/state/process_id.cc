@@ -1,7 +1,8 @@
 #include "runner/state/process_id.h"
 
 #include <poll.h>
-#include <sys/pidfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -43,9 +44,12 @@ Result<ProcessId> identify_process(pid_t pid) {
   return ProcessId{.pid = pid, .start_time = *start};
 }
 
+// By number: the wrappers in glibc 2.36's <sys/pidfd.h> have no C linkage for C++.
+UniqueFd open_child(pid_t pid) { return UniqueFd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0))); }
+
 UniqueFd open_process(const ProcessId& id) {
   if (id.pid <= 0) return {};
-  UniqueFd pidfd(pidfd_open(id.pid, 0));
+  UniqueFd pidfd = open_child(id.pid);
   if (!pidfd.valid()) return {};
   // In this order: once the pidfd is open the pid cannot become another's unnoticed.
   const Result<uint64_t> start = start_time_of(id.pid);
@@ -58,11 +62,16 @@ bool wait_for_end(const UniqueFd& pidfd, int limit_ms) {
   return poll(&entry, 1, limit_ms) > 0;
 }
 
+Result<void> signal_process(const UniqueFd& pidfd, int number) {
+  if (syscall(SYS_pidfd_send_signal, pidfd.get(), number, nullptr, 0) == 0 || errno == ESRCH) return {};
+  return fail_errno(errno, "send signal " + std::to_string(number));
+}
+
 Result<void> kill_process(const ProcessId& id) {
   const UniqueFd pidfd = open_process(id);
   if (!pidfd.valid()) return {};
   const std::string action = "kill process " + std::to_string(id.pid);
-  if (pidfd_send_signal(pidfd.get(), SIGKILL, nullptr, 0) != 0 && errno != ESRCH) return fail_errno(errno, action);
+  TRY(signal_process(pidfd, SIGKILL).context(action));
   if (!wait_for_end(pidfd, kKillLimitMs)) return fail(Kind::kBusy, action + ": still there after 5 s");
   return {};
 }

@@ -21,6 +21,9 @@ class VmLock {
   /// The same for a VM that must have a folder; does not wait. kNotFound when it has none, kBusy when it is locked.
   static Result<VmLock> try_existing(const Settings& settings, const std::string& name);
 
+  /// For a child that keeps it and closes everything else.
+  [[nodiscard]] int fd() const { return lock_.fd(); }
+
  private:
   explicit VmLock(FileLock lock) : lock_(std::move(lock)) {}
   FileLock lock_;

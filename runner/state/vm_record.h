@@ -34,6 +34,7 @@ struct VmRecord {
   // The attachment, as the ADD chain got it: a DEL must get the same.
   std::string network = {};
   std::string conflist = {};               ///< the list's text at the time of ADD
+  std::string conf_dir = {};               ///< where the network was found
   std::vector<std::string> cni_path = {};  ///< where its plugins were found
   std::string cache_dir = {};              ///< where the result is kept
   std::vector<std::pair<std::string, std::string>> cni_args = {};
@@ -43,6 +44,7 @@ struct VmRecord {
   bool attached = false;    ///< false: the ADD chain has not been started yet
 
   // What the ADD chain answered.
+  std::string tap = {};                     ///< the TAP in `netns`
   std::string mac = {};                     ///< the guest's
   std::vector<std::string> addresses = {};  ///< CIDRs
   std::vector<std::string> gateways = {};

@@ -15,7 +15,13 @@ enum class Cleaned { kAlive, kDone, kAbsent };
 /// stays, so that the next command tries again, and the error is returned.
 Result<Cleaned> clean_dead_vm(const Settings& settings, const std::string& name);
 
-/// The same for the holder of the lock (the supervisor at its own end, `vm new` before it takes a dead VM's name).
+// For the holder of the lock.
+
+/// What the record says, taken back; then the VM's folder. On an error the folder stays.
 Result<void> remove_vm(const Settings& settings, const VmRecord& record, const VmLock& lock);
+/// The same for a dead VM, whatever it left; nothing left is success.
+Result<void> clean_leftovers(const Settings& settings, const std::string& name, const VmLock& lock);
+/// Only removes the folder: what else the VM had is given up.
+Result<void> forget_vm(const Settings& settings, const std::string& name, const VmLock& lock);
 
 }  // namespace slicer::runner

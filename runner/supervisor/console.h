@@ -1,5 +1,5 @@
 #pragma once
-// A terminal on the guest's serial console.
+// A terminal on the guest's serial console, and its log.
 
 #include "lib/base/result.h"
 #include "runner/settings.h"
@@ -8,13 +8,16 @@
 namespace slicer::runner {
 
 enum class ConsoleEnd {
-  kDetached,  ///< the escape key (ctrl-])
+  kDetached,  ///< the escape key, ctrl-]
   kVmEnded,
   kSignal,  ///< SIGINT, SIGTERM or SIGHUP (a terminal in raw mode sends ctrl-c to the guest)
 };
 
 /// Connects stdin and stdout to the console until one of the above. A terminal is put into raw mode and always put
-/// back. stdin's end is no end. Errors: kBusy (another is attached), kUnavailable (not running).
+/// back; when stdin is none, its end is no end. Errors: kBusy (another is attached), kUnavailable (not running).
 Result<ConsoleEnd> attach_console(const Settings& settings, const VmRecord& record);
+
+/// Writes what the guest has written so far; with `follow` goes on until the VM ends. Errors: kNotFound, kIo.
+Result<void> show_log(const Settings& settings, const VmRecord& record, bool follow);
 
 }  // namespace slicer::runner

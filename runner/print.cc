@@ -1,4 +1,4 @@
-#include "runner/commands/command.h"
+#include "runner/print.h"
 
 #include <unistd.h>
 

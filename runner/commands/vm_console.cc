@@ -1,0 +1,47 @@
+#include <CLI/App.hpp>
+#include <memory>
+
+#include "lib/base/log.h"
+#include "runner/commands/vm.h"
+#include "runner/state/vm_record.h"
+#include "runner/supervisor/console.h"
+
+namespace slicer::runner {
+namespace {
+
+struct Options {
+  std::string name = {};
+  bool follow = false;
+};
+
+Result<int> console(const Context& context, const Options& options) {
+  const VmRecord record = TRY(load_record(context, options.name));
+  log_line("console of '" + record.name + "': ctrl-] leaves it");
+  if (TRY(attach_console(context, record)) == ConsoleEnd::kVmEnded) log_line("'" + record.name + "' has ended");
+  return kExitOk;
+}
+
+Result<int> logs(const Context& context, const Options& options) {
+  TRY(show_log(context, TRY(load_record(context, options.name)), options.follow));
+  return kExitOk;
+}
+
+}  // namespace
+
+void register_vm_console(CLI::App& vm, Context& context) {
+  const auto options = std::make_shared<Options>();
+  CLI::App& command = *vm.add_subcommand("console", "Attach to a VM's serial console; ctrl-] leaves it");
+  command.add_option("NAME", options->name, "The VM")->required();
+  command.callback(
+      [&context, options] { context.action = [&context, options] { return console(context, *options); }; });
+}
+
+void register_vm_logs(CLI::App& vm, Context& context) {
+  const auto options = std::make_shared<Options>();
+  CLI::App& command = *vm.add_subcommand("logs", "Show what a VM wrote to its console");
+  command.add_option("NAME", options->name, "The VM")->required();
+  command.add_flag("-f,--follow", options->follow, "Go on until the VM ends");
+  command.callback([&context, options] { context.action = [&context, options] { return logs(context, *options); }; });
+}
+
+}  // namespace slicer::runner

@@ -1,0 +1,110 @@
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <CLI/App.hpp>
+#include <algorithm>
+#include <ctime>
+#include <memory>
+
+#include "lib/base/log.h"
+#include "lib/cni/json.h"
+#include "runner/commands/vm.h"
+#include "runner/state/vm_files.h"
+#include "runner/state/vm_record.h"
+
+namespace slicer::runner {
+namespace {
+
+const char* state_of(const VmRecord& record) { return is_alive(record) ? phase_name(record.phase) : "dead"; }
+
+// VMs that come or go meanwhile have no record, or none any more; an unreadable one is told and passed over.
+Result<std::vector<VmRecord>> load_all(const Settings& settings) {
+  std::vector<VmRecord> records;
+  for (const std::string& name : TRY(list_vm_names(settings))) {
+    Result<VmRecord> record = load_record(settings, name);
+    if (record)
+      records.push_back(std::move(*record));
+    else if (record.error().kind != Kind::kNotFound)
+      log_line(record.error().message + ", ignoring");
+  }
+  return records;
+}
+
+std::string age(const VmRecord& record) {
+  const int64_t seconds = std::max<int64_t>(std::time(nullptr) - record.created, 0);
+  if (seconds < 60) return fmt::format("{}s", seconds);
+  if (seconds < 3600) return fmt::format("{}m", seconds / 60);
+  if (seconds < 86400) return fmt::format("{}h", seconds / 3600);
+  return fmt::format("{}d", seconds / 86400);
+}
+
+using Row = std::vector<std::string>;
+
+Row row_of(const VmRecord& record) {
+  const bool host = record.placement == Placement::kHost;
+  return {record.name,
+          state_of(record),
+          record.addresses.empty() ? "-" : fmt::format("{}", fmt::join(record.addresses, ",")),
+          record.network,
+          record.tap.empty() ? "-" : record.tap + (host ? "" : "@" + record.netns.substr(record.netns.rfind('/') + 1)),
+          std::to_string(record.vcpus),
+          fmt::format("{} MiB", record.ram_mib),
+          record.accelerator,
+          age(record)};
+}
+
+std::string table_text(const std::vector<Row>& rows) {
+  std::vector<size_t> widths(rows.front().size(), 0);
+  for (const Row& row : rows)
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+  std::string text;
+  for (const Row& row : rows) {
+    for (size_t i = 0; i + 1 < row.size(); ++i) text += fmt::format("{:<{}}  ", row[i], widths[i]);
+    text += row.back() + "\n";
+  }
+  return text;
+}
+
+// One object a VM; docs/slicer-run.md names the members, which stay as they are.
+cni::Json json_of(const VmRecord& record) {
+  return {{"name", record.name},
+          {"state", state_of(record)},
+          {"network", record.network},
+          {"addresses", record.addresses},
+          {"gateways", record.gateways},
+          {"mac", record.mac},
+          {"tap", record.tap},
+          {"netns", record.placement == Placement::kHost ? "" : record.netns},
+          {"hypervisor", record.hypervisor_name},
+          {"accelerator", record.accelerator},
+          {"vcpus", record.vcpus},
+          {"ramMb", record.ram_mib},
+          {"created", record.created},
+          {"supervisorPid", record.supervisor.pid},
+          {"hypervisorPid", record.hypervisor.pid}};
+}
+
+Result<int> run(const Context& context, bool as_json) {
+  const std::vector<VmRecord> records = TRY(load_all(context));
+  if (as_json) {
+    cni::Json list = cni::Json::array();
+    for (const VmRecord& record : records) list.push_back(json_of(record));
+    TRY(print(list.dump(2, ' ', false, cni::Json::error_handler_t::replace) + "\n"));
+    return kExitOk;
+  }
+  std::vector<Row> rows = {{"NAME", "STATE", "ADDRESS", "NETWORK", "TAP", "VCPU", "RAM", "ACCEL", "AGE"}};
+  for (const VmRecord& record : records) rows.push_back(row_of(record));
+  TRY(print(table_text(rows)));
+  return kExitOk;
+}
+
+}  // namespace
+
+void register_list(CLI::App& app, Context& context) {
+  const auto as_json = std::make_shared<bool>(false);
+  CLI::App& command = *app.add_subcommand("list", "Show the VMs");
+  command.add_flag("--json", *as_json, "As a JSON array");
+  command.callback([&context, as_json] { context.action = [&context, as_json] { return run(context, *as_json); }; });
+}
+
+}  // namespace slicer::runner

@@ -1,0 +1,170 @@
+#include "runner/hypervisor/confined_process.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+
+#include "lib/base/whole_file.h"
+
+namespace slicer::runner {
+namespace {
+
+constexpr const char* kKvm = "/dev/kvm";
+
+// What a child that cannot exec tells its parent through the pipe.
+struct Failure {
+  int err = 0;
+  std::array<char, 60> step = {};
+};
+
+class Child {
+ public:
+  Child(const ConfinedSpec& spec, pid_t parent, int report) : spec_(spec), parent_(parent), report_(report) {}
+
+  [[noreturn]] void run() {
+    reset_signals();
+    if (spec_.kvm) open_kvm_to_user();
+    redirect();
+    keep_descriptors();
+    drop_privileges();
+    die_with_parent();
+    exec();
+  }
+
+ private:
+  [[noreturn]] void give_up(const char* step) {
+    Failure failure{.err = errno, .step = {}};
+    (void)std::string_view(step).copy(failure.step.data(), failure.step.size() - 1);
+    (void)!write(report_, &failure, sizeof failure);
+    _exit(127);
+  }
+  void check(bool worked, const char* step) {
+    if (!worked) give_up(step);
+  }
+
+  // The supervisor blocks signals and ignores SIGPIPE; both would survive the exec.
+  void reset_signals() {
+    sigset_t none;
+    (void)sigemptyset(&none);
+    check(sigprocmask(SIG_SETMASK, &none, nullptr) == 0, "unblock signals");
+    check(std::signal(SIGPIPE, SIG_DFL) != SIG_ERR, "reset SIGPIPE");
+    check(setsid() > 0, "start a session");
+  }
+
+  void open_kvm_to_user() {
+    struct stat device{};
+    check(stat(kKvm, &device) == 0, "find /dev/kvm");
+    if ((device.st_mode & 0006U) == 0006U) return;
+    if ((device.st_mode & 0060U) == 0060U && device.st_gid != 0) {
+      groups_.push_back(device.st_gid);
+      return;
+    }
+    // /run is mounted nodev: the node needs a file system of its own, which nobody else sees.
+    constexpr const char* kFolder = "/run/slicer";
+    constexpr const char* kNode = "/run/slicer/kvm";
+    check(unshare(CLONE_NEWNS) == 0, "make a mount namespace");
+    check(mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0, "make mounts private");
+    check(mount("tmpfs", kFolder, "tmpfs", MS_NOSUID | MS_NOEXEC, "size=4k,mode=0711") == 0, "mount a folder for kvm");
+    check(mknod(kNode, S_IFCHR | 0600U, device.st_rdev) == 0, "make a node for /dev/kvm");
+    check(chown(kNode, spec_.uid, spec_.gid) == 0, "give the node for /dev/kvm away");
+    check(mount(kNode, kKvm, nullptr, MS_BIND, nullptr) == 0, "bind the node over /dev/kvm");
+  }
+
+  void redirect() {
+    const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    check(null >= 0 && dup2(null, STDIN_FILENO) == STDIN_FILENO, "open /dev/null");
+    const int log = open(spec_.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    check(log >= 0 && dup2(log, STDOUT_FILENO) >= 0 && dup2(log, STDERR_FILENO) >= 0, "open the log");
+    check(chdir("/") == 0, "go to /");
+    (void)umask(0077);
+  }
+
+  void keep_descriptors() {
+    check(close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC) == 0, "close descriptors");
+    for (const int fd : spec_.descriptors) check(fcntl(fd, F_SETFD, 0) == 0, "keep a descriptor");
+  }
+
+  void drop_privileges() {
+    const rlimit no_core{.rlim_cur = 0, .rlim_max = 0};  // a core would be the guest's memory
+    check(setrlimit(RLIMIT_CORE, &no_core) == 0, "forbid core dumps");
+    for (unsigned long capability = 0; prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0;) ++capability;
+    check(setgroups(groups_.size(), groups_.data()) == 0, "set groups");
+    check(setresgid(spec_.gid, spec_.gid, spec_.gid) == 0, "set group");
+    check(setresuid(spec_.uid, spec_.uid, spec_.uid) == 0, "set user");
+    check(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0, "set no_new_privs");
+  }
+
+  // A change of user clears PR_SET_PDEATHSIG, so it comes last; a parent that died before is seen by getppid().
+  void die_with_parent() {
+    check(prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0, "set the parent's death signal");
+    if (getppid() != parent_) _exit(127);
+  }
+
+  [[noreturn]] void exec() {
+    std::vector<char*> argv;
+    for (const std::string& word : spec_.argv)
+      argv.push_back(const_cast<char*>(word.c_str()));  // execve's old signature
+    argv.push_back(nullptr);
+    std::array<char*, 1> no_environment = {nullptr};
+    (void)execve(argv[0], argv.data(), no_environment.data());
+    give_up("run the program");
+  }
+
+  const ConfinedSpec& spec_;
+  pid_t parent_;
+  int report_;
+  std::vector<gid_t> groups_ = {};
+};
+
+}  // namespace
+
+Result<ConfinedProcess> ConfinedProcess::start(const ConfinedSpec& spec) {
+  std::array<int, 2> ends = {-1, -1};
+  if (pipe2(ends.data(), O_CLOEXEC) != 0) return fail_errno(errno, "make a pipe");
+  const UniqueFd read_end(ends[0]);
+  UniqueFd write_end(ends[1]);
+  const std::string action = "start '" + spec.argv.front() + "'";
+
+  const pid_t parent = getpid();
+  const pid_t pid = fork();
+  if (pid < 0) return fail_errno(errno, action);
+  if (pid == 0) Child(spec, parent, write_end.get()).run();
+  write_end.reset();
+
+  ConfinedProcess process(ProcessId{.pid = pid, .start_time = 0}, open_child(pid));
+  if (!process.pidfd_.valid()) {
+    const int err = errno;
+    (void)::kill(pid, SIGKILL);  // our own child, not yet reaped
+    (void)waitpid(pid, nullptr, 0);
+    return fail_errno(err, action);
+  }
+  Failure failure;
+  if (read(read_end.get(), &failure, sizeof failure) == static_cast<ssize_t>(sizeof failure))
+    return fail_errno(failure.err, action + ": " + failure.step.data());
+  process.id_ = TRY(identify_process(pid));
+  return process;
+}
+
+ConfinedProcess::~ConfinedProcess() {
+  if (!pidfd_.valid()) return;
+  kill();
+  siginfo_t info{};
+  (void)waitid(P_PIDFD, static_cast<id_t>(pidfd_.get()), &info, WEXITED);  // its end is all that matters
+}
+
+void ConfinedProcess::kill() const {
+  (void)signal_process(pidfd_, SIGKILL);  // our own child: nothing can forbid it
+}
+
+}  // namespace slicer::runner

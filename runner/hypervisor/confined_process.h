@@ -1,0 +1,49 @@
+#pragma once
+// Starting a hypervisor: as an unprivileged user, with nothing but the descriptors it is given, and never longer alive
+// than the process that started it.
+
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+#include "lib/base/result.h"
+#include "lib/base/unique_fd.h"
+#include "runner/state/process_id.h"
+
+namespace slicer::runner {
+
+struct ConfinedSpec {
+  std::vector<std::string> argv = {};  ///< argv[0] is the program's path
+  std::vector<int> descriptors = {};   ///< kept, under their own numbers; all others but 0-2 are closed
+  std::string log = {};                ///< stdout and stderr are appended to it; stdin is /dev/null
+  uid_t uid = 0;
+  gid_t gid = 0;
+  bool kvm =
+      false;  ///< it needs /dev/kvm: by the device's group, else by a node of its own in a private mount namespace
+};
+
+/// A child process. The destructor kills and reaps it.
+class ConfinedProcess {
+ public:
+  /// No capabilities, no supplementary groups (but the one of /dev/kvm), no_new_privs, an empty environment. Dies with
+  /// this process (PR_SET_PDEATHSIG: with the *thread* that calls this). Errors: the step that failed.
+  static Result<ConfinedProcess> start(const ConfinedSpec& spec);
+
+  ConfinedProcess() = default;
+  ConfinedProcess(ConfinedProcess&&) noexcept = default;
+  ConfinedProcess& operator=(ConfinedProcess&&) noexcept = delete;
+  ~ConfinedProcess();
+
+  [[nodiscard]] const ProcessId& id() const { return id_; }
+  [[nodiscard]] const UniqueFd& pidfd() const { return pidfd_; }
+  void kill() const;
+
+ private:
+  ConfinedProcess(ProcessId id, UniqueFd pidfd) : id_(id), pidfd_(std::move(pidfd)) {}
+
+  ProcessId id_ = {};
+  UniqueFd pidfd_ = {};  ///< not valid: moved from
+};
+
+}  // namespace slicer::runner

@@ -1,0 +1,193 @@
+#include "runner/hypervisor/qemu.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+
+#include "lib/base/whole_file.h"
+#include "runner/hypervisor/boot_file.h"
+
+namespace slicer::runner {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto kStartLimit = 20s;  // 0.1 s as measured; a host that is out of memory or very busy needs longer
+constexpr auto kAnswerLimit = 3s;
+
+// Syscalls that a started QEMU has no use for. Source: QEMU, docs/system/security.rst and `-sandbox help`.
+constexpr const char* kSandbox = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
+
+std::string same_number(int fd) { return fmt::format("/proc/self/fd/{}", fd); }
+
+// In an option's value a comma is doubled.
+std::string escaped(const std::string& value) {
+  std::string result;
+  for (const char c : value) result.append(c == ',' ? 2 : 1, c);
+  return result;
+}
+
+void add_disk(std::vector<std::string>& argv, const Machine& machine, int fd) {
+  // The format is never guessed: a guest could write another format's header on its raw disk.
+  const char* format = machine.boot.disk.ends_with(".qcow2") ? "qcow2" : "raw";
+  argv.insert(argv.end(),
+              {"-add-fd", fmt::format("fd={},set=2", fd),  //
+               "-blockdev", "driver=file,node-name=disk-file,filename=/dev/fdset/2", "-blockdev",
+               fmt::format("driver={},node-name=disk,file=disk-file", format), "-device", "virtio-blk-pci,drive=disk"});
+}
+
+std::string network_device(const Machine& machine) {
+  // Without a ROM: nothing boots from the network, and the file need not be there.
+  std::string device = fmt::format("virtio-net-pci,netdev=net,mac={},romfile=", machine.guest_mac);
+  // A guest that is not told the MTU stalls where the way out is narrower than 1500.
+  if (machine.mtu != 0) device += fmt::format(",host_mtu={}", machine.mtu);
+  return device;
+}
+
+// The last thing that QEMU said, for the message about its end.
+std::string last_line(const std::string& path) {
+  std::string text = read_file(path).value_or("");
+  while (!text.empty() && text.back() == '\n') text.pop_back();
+  return text.substr(text.rfind('\n') + 1);
+}
+
+Result<std::string> find_program(const std::string& name) {
+  const char* path = std::getenv("PATH");
+  std::string_view rest = path != nullptr ? path : "/usr/local/bin:/usr/bin:/bin";
+  while (!rest.empty()) {
+    const size_t colon = rest.find(':');
+    const std::string candidate = std::string(rest.substr(0, colon)) + "/" + name;
+    if (candidate.front() == '/' && access(candidate.c_str(), X_OK) == 0) return candidate;
+    rest.remove_prefix(colon == std::string_view::npos ? rest.size() : colon + 1);
+  }
+  return fail(Kind::kNotFound, "find '" + name + "' on PATH: not there", "install it: apt install qemu-system");
+}
+
+struct SocketPair {
+  UniqueFd ours = {};
+  UniqueFd theirs = {};
+};
+Result<SocketPair> socket_pair() {
+  std::array<int, 2> ends = {-1, -1};
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0)
+    return fail_errno(errno, "make a socket pair");
+  return SocketPair{.ours = UniqueFd(ends[0]), .theirs = UniqueFd(ends[1])};
+}
+
+// Keeps what QEMU inherits open until it has started.
+struct OpenFiles {
+  UniqueFd console_log = {};
+  UniqueFd kernel = {};
+  UniqueFd initrd = {};
+  UniqueFd disk = {};
+};
+Result<OpenFiles> open_files(const Machine& machine) {
+  OpenFiles files;
+  files.console_log = UniqueFd(open(machine.console_log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  if (!files.console_log.valid()) return fail_errno(errno, "open '" + machine.console_log + "'");
+  files.kernel = TRY(open_boot_file(machine.boot.kernel));
+  if (!machine.boot.initrd.empty()) files.initrd = TRY(open_boot_file(machine.boot.initrd));
+  if (!machine.boot.disk.empty()) files.disk = TRY(open_disk(machine.boot.disk));
+  return files;
+}
+
+std::vector<int> inherited(const QemuDescriptors& fds) {
+  std::vector<int> list;
+  for (const int fd : {fds.tap, fds.console, fds.console_log, fds.control, fds.kernel, fds.initrd, fds.disk})
+    if (fd >= 0) list.push_back(fd);
+  return list;
+}
+
+}  // namespace
+
+QemuPlatform qemu_platform() {
+#if defined(__x86_64__)
+  // rdrand: without it a guest waits for entropy under TCG.
+  return {.program = "qemu-system-x86_64", .machine = "q35", .tcg_cpu = "qemu64,+rdrand"};
+#elif defined(__aarch64__)
+  return {.program = "qemu-system-aarch64", .machine = "virt,gic-version=max", .tcg_cpu = "max"};
+#else
+#error "no QEMU machine type is known for this processor"
+#endif
+}
+
+std::vector<std::string> qemu_arguments(const Machine& machine, const QemuPlatform& platform,
+                                        const QemuDescriptors& descriptors) {
+  const bool kvm = machine.accelerator == Accelerator::kKvm;
+  std::vector<std::string> argv = {
+      "-name",
+      escaped(machine.name),
+      "-nodefaults",
+      "-no-user-config",
+      "-display",
+      "none",
+      "-no-reboot",
+      "-sandbox",
+      kSandbox,
+      "-machine",
+      fmt::format("{},accel={}", platform.machine, kvm ? "kvm" : "tcg"),
+      "-cpu",
+      kvm ? "host" : platform.tcg_cpu,
+      "-smp",
+      std::to_string(machine.vcpus),
+      "-m",
+      std::to_string(machine.ram_mib),
+      "-chardev",
+      fmt::format("socket,id=control,fd={}", descriptors.control),
+      "-mon",
+      "chardev=control,mode=control",
+      "-add-fd",
+      fmt::format("fd={},set=1", descriptors.console_log),
+      "-chardev",
+      fmt::format("socket,id=console,fd={},server=on,wait=off,logfile=/dev/fdset/1,logappend=on", descriptors.console),
+      "-serial",
+      "chardev:console",
+      "-kernel",
+      same_number(descriptors.kernel),
+      "-append",
+      machine.boot.cmdline};
+  if (descriptors.initrd >= 0) argv.insert(argv.end(), {"-initrd", same_number(descriptors.initrd)});
+  if (descriptors.disk >= 0) add_disk(argv, machine, descriptors.disk);
+  argv.insert(argv.end(),
+              {"-netdev", fmt::format("tap,id=net,fd={}", descriptors.tap), "-device", network_device(machine),
+               "-object", "rng-random,id=rng,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng"});
+  return argv;
+}
+
+Result<void> Qemu::start(Machine machine) {
+  const QemuPlatform platform = qemu_platform();
+  SocketPair control = TRY(socket_pair());
+  const OpenFiles files = TRY(open_files(machine));
+  const QemuDescriptors fds{.tap = machine.tap.get(),
+                            .console = machine.console.get(),
+                            .console_log = files.console_log.get(),
+                            .control = control.theirs.get(),
+                            .kernel = files.kernel.get(),
+                            .initrd = files.initrd.get(),
+                            .disk = files.disk.get()};
+  ConfinedSpec spec{.argv = {TRY(find_program(platform.program))},
+                    .descriptors = inherited(fds),
+                    .log = machine.log,
+                    .uid = machine.uid,
+                    .gid = machine.gid,
+                    .kvm = machine.accelerator == Accelerator::kKvm};
+  for (std::string& word : qemu_arguments(machine, platform, fds)) spec.argv.push_back(std::move(word));
+  process_ = std::make_unique<ConfinedProcess>(TRY(ConfinedProcess::start(spec)));
+  control.theirs.reset();  // so that QEMU's end is the end of the socket
+  control_ = Qmp(std::move(control.ours));
+
+  Result<void> answered = control_.handshake(kStartLimit);
+  if (answered) return answered;
+  const std::string said = last_line(machine.log);
+  return std::move(answered).context(said.empty() ? "start QEMU" : "start QEMU: it says '" + said + "'");
+}
+
+Result<void> Qemu::power_down() { return control_.execute("system_powerdown", kAnswerLimit); }
+
+Result<void> Qemu::quit() { return control_.execute("quit", kAnswerLimit); }
+
+}  // namespace slicer::runner

@@ -1,0 +1,143 @@
+#include "runner/state/vm_record.h"
+
+#include <fmt/format.h>
+
+#include <array>
+
+#include "lib/base/whole_file.h"
+#include "lib/cni/fields.h"
+#include "runner/state/vm_files.h"
+
+namespace slicer::runner {
+namespace {
+
+using cni::Json;
+
+constexpr std::array<std::pair<Phase, const char*>, 3> kPhases = {
+    {{Phase::kStarting, "starting"}, {Phase::kRunning, "running"}, {Phase::kStopping, "stopping"}}};
+
+Json process_json(const ProcessId& id) { return {{"pid", id.pid}, {"startTime", id.start_time}}; }
+
+Result<ProcessId> parse_process(const Json& record, const char* key) {
+  const Json json = TRY(cni::object_field(record, key));
+  const int64_t pid = TRY(cni::int_field(json, "pid", 0, {.low = 0, .high = INT32_MAX}));
+  const int64_t start = TRY(cni::int_field(json, "startTime", 0, {.low = 0}));
+  return ProcessId{.pid = static_cast<pid_t>(pid), .start_time = static_cast<uint64_t>(start)};
+}
+
+Result<Phase> parse_phase(const Json& record) {
+  const std::string name = TRY(cni::string_field(record, "phase"));
+  for (const auto& [phase, text] : kPhases)
+    if (name == text) return phase;
+  return fail(Kind::kDecode, "\"phase\": '" + name + "' is not known");
+}
+
+Result<std::vector<std::pair<std::string, std::string>>> parse_args(const Json& record) {
+  std::vector<std::pair<std::string, std::string>> args;
+  for (const std::string& arg : TRY(cni::strings_field(record, "cniArgs"))) {
+    const size_t equals = arg.find('=');
+    if (equals == std::string::npos) return fail(Kind::kDecode, "\"cniArgs\": '" + arg + "' has no '='");
+    args.emplace_back(arg.substr(0, equals), arg.substr(equals + 1));
+  }
+  return args;
+}
+
+Json args_json(const VmRecord& record) {
+  Json list = Json::array();
+  for (const auto& [key, value] : record.cni_args) list.push_back(key + "=" + value);
+  return list;
+}
+
+Result<void> read_attachment(const Json& json, VmRecord& record) {
+  record.network = TRY(cni::string_field(json, "network"));
+  record.conflist = TRY(cni::string_field(json, "conflist"));
+  record.conf_dir = TRY(cni::string_field(json, "confDir"));
+  record.cni_path = TRY(cni::strings_field(json, "cniPath"));
+  record.cache_dir = TRY(cni::string_field(json, "cacheDir"));
+  record.cni_args = TRY(parse_args(json));
+  record.placement = TRY(cni::bool_field(json, "hostNetns", false)) ? Placement::kHost : Placement::kPrivate;
+  record.netns = TRY(cni::string_field(json, "netns"));
+  record.ifname = TRY(cni::string_field(json, "ifname"));
+  record.attached = TRY(cni::bool_field(json, "attached", false));
+  record.tap = TRY(cni::string_field(json, "tap"));
+  record.mac = TRY(cni::string_field(json, "mac"));
+  record.addresses = TRY(cni::strings_field(json, "addresses"));
+  record.gateways = TRY(cni::strings_field(json, "gateways"));
+  return {};
+}
+
+Result<VmRecord> read_record(std::string_view text) {
+  const Json json = TRY(cni::parse_json(text));
+  if (!json.is_object()) return fail(Kind::kDecode, "not an object");
+  VmRecord record;
+  record.name = TRY(cni::string_field(json, "name"));
+  record.phase = TRY(parse_phase(json));
+  record.created = TRY(cni::int_field(json, "created", 0));
+  record.supervisor = TRY(parse_process(json, "supervisor"));
+  record.hypervisor = TRY(parse_process(json, "hypervisor"));
+  TRY(read_attachment(json, record));
+  record.hypervisor_name = TRY(cni::string_field(json, "hypervisorName"));
+  record.accelerator = TRY(cni::string_field(json, "accelerator"));
+  constexpr cni::Bounds kCount{.low = 0, .high = INT32_MAX};
+  record.vcpus = static_cast<unsigned>(TRY(cni::int_field(json, "vcpus", 1, kCount)));
+  record.ram_mib = static_cast<unsigned>(TRY(cni::int_field(json, "ramMib", 0, kCount)));
+  return record;
+}
+
+}  // namespace
+
+const char* phase_name(Phase phase) {
+  for (const auto& [known, text] : kPhases)
+    if (known == phase) return text;
+  return "?";
+}
+
+std::string record_text(const VmRecord& record) {
+  const Json json = {{"name", record.name},
+                     {"phase", phase_name(record.phase)},
+                     {"created", record.created},
+                     {"supervisor", process_json(record.supervisor)},
+                     {"hypervisor", process_json(record.hypervisor)},
+                     {"network", record.network},
+                     {"conflist", record.conflist},
+                     {"confDir", record.conf_dir},
+                     {"cniPath", record.cni_path},
+                     {"cacheDir", record.cache_dir},
+                     {"cniArgs", args_json(record)},
+                     {"hostNetns", record.placement == Placement::kHost},
+                     {"netns", record.netns},
+                     {"ifname", record.ifname},
+                     {"attached", record.attached},
+                     {"tap", record.tap},
+                     {"mac", record.mac},
+                     {"addresses", record.addresses},
+                     {"gateways", record.gateways},
+                     {"hypervisorName", record.hypervisor_name},
+                     {"accelerator", record.accelerator},
+                     {"vcpus", record.vcpus},
+                     {"ramMib", record.ram_mib}};
+  return cni::dump_json(json) + "\n";
+}
+
+Result<VmRecord> parse_record(std::string_view text) {
+  Result<VmRecord> record = read_record(text);
+  if (!record) record.error().kind = Kind::kDecode;  // nobody configures this file
+  return record;
+}
+
+Result<VmRecord> load_record(const Settings& settings, const std::string& name) {
+  const std::string path = vm_files(settings, name).state;
+  const Result<std::string> text = read_file(path);
+  if (!text && text.error().kind == Kind::kNotFound)
+    return fail(Kind::kNotFound, "no VM '" + name + "'", "slicer-run list shows the VMs");
+  if (!text) return std::unexpected(text.error());
+  return parse_record(*text).context("read '" + path + "'");
+}
+
+Result<void> save_record(const Settings& settings, const VmRecord& record) {
+  return write_whole_file(vm_files(settings, record.name).state, record_text(record));
+}
+
+bool is_alive(const VmRecord& record) { return open_process(record.supervisor).valid(); }
+
+}  // namespace slicer::runner

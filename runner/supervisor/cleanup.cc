@@ -1,0 +1,51 @@
+#include "runner/supervisor/cleanup.h"
+
+#include <unistd.h>
+
+#include "runner/state/vm_files.h"
+#include "runner/supervisor/attachment.h"
+
+namespace slicer::runner {
+namespace {
+
+// The lock goes last: until then nobody else can begin with this name.
+Result<void> delete_files(const VmFiles& files) {
+  for (const std::string& path : {files.console_socket, files.console_lock, files.console_log, files.hypervisor_log,
+                                  files.supervisor_log, files.state, files.lock})
+    TRY(delete_file(path));
+  (void)rmdir(files.folder.c_str());  // not empty: another has begun with the name
+  return {};
+}
+
+}  // namespace
+
+Result<void> remove_vm(const Settings& settings, const VmRecord& record, const VmLock& /*lock*/) {
+  TRY(kill_process(record.hypervisor));
+  TRY(detach(settings, record));
+  return delete_files(vm_files(settings, record.name));
+}
+
+Result<void> forget_vm(const Settings& settings, const std::string& name, const VmLock& /*lock*/) {
+  return delete_files(vm_files(settings, name));
+}
+
+Result<void> clean_leftovers(const Settings& settings, const std::string& name, const VmLock& lock) {
+  Result<VmRecord> record = load_record(settings, name);
+  if (record) return remove_vm(settings, *record, lock);
+  // Without a record nothing was made yet: it is written before the first thing that needs removal.
+  if (record.error().kind == Kind::kNotFound) return forget_vm(settings, name, lock);
+  return std::unexpected(std::move(record).error());
+}
+
+Result<Cleaned> clean_dead_vm(const Settings& settings, const std::string& name) {
+  const Result<VmLock> lock = VmLock::try_existing(settings, name);
+  if (!lock && lock.error().kind == Kind::kBusy) return Cleaned::kAlive;
+  if (!lock && lock.error().kind == Kind::kNotFound) return Cleaned::kAbsent;
+  if (!lock) return std::unexpected(lock.error());
+  TRY(clean_leftovers(settings, name, *lock)
+          .context("clean up after VM '" + name + "'")
+          .hint("mend that and try again, or give up what is left: slicer-run vm rm --force " + name));
+  return Cleaned::kDone;
+}
+
+}  // namespace slicer::runner

@@ -1,0 +1,216 @@
+#include "runner/supervisor/supervisor.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <ctime>
+
+#include "lib/base/log.h"
+#include "lib/net/link.h"
+#include "lib/net/netns.h"
+#include "lib/net/tap.h"
+#include "runner/guest/boot_args.h"
+#include "runner/hypervisor/accelerator.h"
+#include "runner/state/vm_files.h"
+#include "runner/supervisor/attachment.h"
+#include "runner/supervisor/cleanup.h"
+#include "runner/supervisor/console_socket.h"
+#include "runner/supervisor/report.h"
+#include "runner/supervisor/system_user.h"
+#include "runner/supervisor/watch.h"
+
+namespace slicer::runner {
+namespace {
+
+#if defined(__x86_64__)
+constexpr const char* kSerialConsole = "ttyS0";
+#else
+constexpr const char* kSerialConsole = "ttyAMA0";
+#endif
+
+// The supervisor's longest way out, with the DEL chain: more than watch.cc's limits together.
+constexpr int kStopLimitMs = 60000;
+
+// A caller that waits for the end of a pipe must not wait for a VM: nothing of his stays open but stderr, and that only
+// until the VM runs.
+Result<void> leave_caller(int lock, int report) {
+  if (setsid() < 0) return fail_errno(errno, "start a session");
+  const UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
+  if (!null.valid() || dup2(null.get(), STDIN_FILENO) < 0 || dup2(null.get(), STDOUT_FILENO) < 0)
+    return fail_errno(errno, "open '/dev/null'");
+  const auto [low, high] = std::minmax(lock, report);
+  (void)close_range(STDERR_FILENO + 1, static_cast<unsigned>(low) - 1, 0);
+  (void)close_range(static_cast<unsigned>(low) + 1, static_cast<unsigned>(high) - 1, 0);
+  (void)close_range(static_cast<unsigned>(high) + 1, ~0U, 0);
+  if (chdir("/") != 0) return fail_errno(errno, "go to '/'");
+  (void)umask(0077);
+  return {};
+}
+
+class Supervisor {
+ public:
+  Supervisor(const Settings& settings, const VmRequest& request, const VmLock& lock)
+      : settings_(settings), request_(request), lock_(lock), files_(vm_files(settings, request.name)) {}
+
+  /// Returns the exit code.
+  int run(UniqueFd report) {
+    if (Result<void> started = start(report.get()); !started) {
+      take_back(started);
+      (void)send_report(report, std::unexpected(started.error()));  // nobody there: nobody to tell
+      return 1;
+    }
+    if (!send_report(report, record_)) (void)std::raise(SIGTERM);  // whoever asked for the VM is gone: it ends
+    report.reset();
+    log_to_file();
+    watch_vm(*hypervisor_, signals_, files_, [this] { enter(Phase::kStopping); });
+    enter(Phase::kStopping);
+    hypervisor_.reset();
+    return end();
+  }
+
+ private:
+  Result<void> start(int report) {
+    TRY(leave_caller(lock_.fd(), report));
+    signals_ = TRY(take_signals());
+    const SystemUser user = TRY(hypervisor_user());
+    TRY(fill_record(user));
+    TRY(save_record(settings_, record_));
+    const cni::CniResult result = TRY(attach(settings_, request_.network, record_));
+    const VmInterface interface = TRY(vm_interface(result, record_));
+    remember(result, interface);
+    Machine machine = TRY(make_machine(result, interface, user));
+    hypervisor_ = TRY(make_hypervisor(request_.hypervisor));
+    TRY(hypervisor_->start(std::move(machine)));
+    record_.hypervisor = hypervisor_->process();
+    enter(Phase::kRunning);
+    return {};
+  }
+
+  Result<void> fill_record(const SystemUser& user) {
+    record_.name = request_.name;
+    record_.created = std::time(nullptr);
+    record_.supervisor = TRY(identify_process(getpid()));
+    record_.network = request_.network.name;
+    record_.conflist = request_.network.bytes;
+    record_.conf_dir = settings_.conf_dir;
+    record_.cni_path = settings_.cni_path;
+    record_.cache_dir = settings_.cache_dir;
+    // The TAP's owner; plugins that do not know these keys pass them over.
+    record_.cni_args = {{"IgnoreUnknown", "1"},
+                        {"TC_REDIRECT_TAP_UID", std::to_string(user.uid)},
+                        {"TC_REDIRECT_TAP_GID", std::to_string(user.gid)}};
+    record_.placement = request_.network.host_netns ? Placement::kHost : Placement::kPrivate;
+    record_.hypervisor_name = request_.hypervisor;
+    record_.accelerator = accelerator_name(request_.accelerator);
+    record_.vcpus = request_.vcpus;
+    record_.ram_mib = request_.ram_mib;
+    return {};
+  }
+
+  void remember(const cni::CniResult& result, const VmInterface& interface) {
+    record_.mac = interface.guest.mac;
+    record_.tap = interface.tap.name;
+    for (const cni::IpConfig& ip : result.ips) {
+      record_.addresses.push_back(ip.address.text());
+      if (ip.gateway) record_.gateways.push_back(ip.gateway->text());
+    }
+  }
+
+  Result<Machine> make_machine(const cni::CniResult& result, const VmInterface& interface, const SystemUser& user) {
+    const net::Netns sandbox = TRY(net::Netns::open(record_.netns));
+    Machine machine;
+    machine.name = request_.name;
+    machine.boot = request_.boot;
+    machine.boot.cmdline =
+        boot_command_line({.image = request_.boot.cmdline, .vm_name = request_.name, .console = kSerialConsole}, result,
+                          interface.guest_index);
+    machine.vcpus = request_.vcpus;
+    machine.ram_mib = request_.ram_mib;
+    machine.accelerator = request_.accelerator;
+    machine.guest_mac = interface.guest.mac;
+    net::RouteSocket session = TRY(net::RouteSocket::open_in(sandbox));
+    machine.mtu = TRY(net::get_link(session, interface.tap.name)).mtu_bytes;
+    machine.tap = TRY(net::open_tap(&sandbox, interface.tap.name));
+    machine.console = TRY(listen_on(files_.folder, files_.console_socket));
+    machine.console_log = files_.console_log;
+    machine.log = files_.hypervisor_log;
+    machine.uid = user.uid;
+    machine.gid = user.gid;
+    return machine;
+  }
+
+  // Only a failed start comes here: the error says what remains, should the way back fail too.
+  void take_back(Result<void>& started) {
+    hypervisor_.reset();
+    const Result<void> removed = remove_vm(settings_, record_, lock_);
+    if (!removed) started.error().message += "; and taking it back failed: " + removed.error().message;
+  }
+
+  int end() {
+    const Result<void> removed = remove_vm(settings_, record_, lock_);
+    if (removed) return 0;
+    log_line("remove VM '" + record_.name + "': " + removed.error().message);  // the state stays for the next command
+    return 1;
+  }
+
+  void enter(Phase phase) {
+    if (record_.phase == phase) return;
+    record_.phase = phase;
+    if (const Result<void> saved = save_record(settings_, record_); !saved)
+      log_line(saved.error().message + ", ignoring");
+  }
+
+  void log_to_file() {
+    const UniqueFd log(open(files_.supervisor_log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+    if (log.valid())
+      (void)dup2(log.get(), STDERR_FILENO);
+    else
+      (void)dup2(STDIN_FILENO, STDERR_FILENO);
+  }
+
+  const Settings& settings_;
+  const VmRequest& request_;
+  const VmLock& lock_;
+  VmFiles files_;
+  VmRecord record_ = {};
+  UniqueFd signals_ = {};
+  std::unique_ptr<Hypervisor> hypervisor_ = {};
+};
+
+}  // namespace
+
+Result<VmRecord> start_vm(const Settings& settings, const VmRequest& request, VmLock lock) {
+  std::array<int, 2> ends = {-1, -1};
+  if (pipe2(ends.data(), O_CLOEXEC) != 0) return fail_errno(errno, "make a pipe");
+  const UniqueFd read_end(ends[0]);
+  UniqueFd write_end(ends[1]);
+  const pid_t pid = fork();
+  if (pid < 0) return fail_errno(errno, "start a supervisor");
+  if (pid == 0) {
+    const int code = Supervisor(settings, request, lock).run(std::move(write_end));
+    _exit(code);
+  }
+  write_end.reset();
+  Result<VmRecord> report = receive_report(read_end);
+  if (!report) (void)waitpid(pid, nullptr, 0);  // it has taken everything back when it ends
+  return report;
+}
+
+Result<void> stop_vm(const Settings& settings, const VmRecord& record, bool now) {
+  const UniqueFd supervisor = open_process(record.supervisor);
+  if (supervisor.valid()) {
+    TRY(signal_process(supervisor, now ? SIGINT : SIGTERM).context("stop VM '" + record.name + "'"));
+    if (!wait_for_end(supervisor, kStopLimitMs)) TRY(kill_process(record.supervisor));
+  }
+  const Cleaned cleaned = TRY(clean_dead_vm(settings, record.name));
+  if (cleaned == Cleaned::kAlive) return fail(Kind::kBusy, "VM '" + record.name + "' was made again meanwhile");
+  return {};
+}
+
+}  // namespace slicer::runner

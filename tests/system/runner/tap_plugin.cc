@@ -1,0 +1,80 @@
+// A network plugin for the runner's tests: a TAP and a fixed address, no bridge, no IPAM, no state. Keys:
+//   "address": CIDR of the VM     "gateway": CIDR that the host's end gets
+//   "log": a file that gets one line a call: "ADD <container> <ifname> <netns>"
+//   "failAdd": true: ADD makes the TAP and then fails     "failDelWhile": a file; DEL fails as long as it is there
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "lib/base/unique_fd.h"
+#include "lib/cni/attachment.h"
+#include "lib/cni/fields.h"
+#include "lib/cni/plugin_main.h"
+#include "lib/net/address.h"
+#include "lib/net/link.h"
+#include "lib/net/netns.h"
+#include "lib/net/tap.h"
+
+namespace slicer {
+namespace {
+
+using cni::CniResult;
+using cni::Request;
+
+Result<void> log_call(const Request& request) {
+  const std::string path = TRY(cni::string_field(request.conf.raw, "log"));
+  if (path.empty()) return {};
+  const UniqueFd log(open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
+  const std::string line = std::string(cni::command_name(request.env.command)) + " " + request.env.container_id + " " +
+                           request.env.ifname + " " + request.env.netns + "\n";
+  (void)!write(log.get(), line.data(), line.size());
+  return {};
+}
+
+uint32_t owner_of(const Request& request) {
+  const auto uid = request.env.arg("TC_REDIRECT_TAP_UID");
+  return uid ? static_cast<uint32_t>(std::stoul(*uid)) : 0;
+}
+
+Result<CniResult> add(const Request& request) {
+  TRY(log_call(request));
+  const net::Netns sandbox = TRY(net::Netns::open(request.env.netns));
+  net::RouteSocket session = TRY(net::RouteSocket::open_in(sandbox));
+  const int tap = TRY(net::create_tap(&sandbox, session, {.name = request.env.ifname, .owner = owner_of(request)}));
+  if (TRY(cni::bool_field(request.conf.raw, "failAdd", false))) return fail(Kind::kExhausted, "add: told to fail");
+  const std::string gateway = TRY(cni::string_field(request.conf.raw, "gateway"));
+  const std::string address = TRY(cni::string_field(request.conf.raw, "address"));
+  CniResult result;
+  result.interfaces = {{.name = request.env.ifname, .sandbox = request.env.netns},
+                       {.name = request.env.ifname, .mac = "02:00:5e:00:53:01", .sandbox = request.env.container_id}};
+  if (!gateway.empty()) (void)TRY(net::ensure_address(session, tap, {.address = TRY(addr::parse_cidr(gateway))}));
+  if (!address.empty()) {
+    result.ips.push_back({.address = TRY(addr::parse_cidr(address)), .interface = 1});
+    if (!gateway.empty()) result.ips.front().gateway = TRY(addr::parse_cidr(gateway)).ip;
+  }
+  return result;
+}
+
+Result<void> del(const Request& request) {
+  TRY(log_call(request));
+  const std::string obstacle = TRY(cni::string_field(request.conf.raw, "failDelWhile"));
+  if (!obstacle.empty() && access(obstacle.c_str(), F_OK) == 0) return fail(Kind::kBusy, "delete: told to fail");
+  if (!request.netns_present) return {};
+  const net::Netns sandbox = TRY(net::Netns::open(request.env.netns));
+  net::RouteSocket session = TRY(net::RouteSocket::open_in(sandbox));
+  return net::delete_link(session, request.env.ifname);
+}
+
+Result<void> nothing(const Request& request) { return log_call(request); }
+
+}  // namespace
+}  // namespace slicer
+
+int main() {
+  return slicer::cni::plugin_main(slicer::cni::Process::real(), {.name = "tap-plugin",
+                                                                 .about = "a TAP for the runner's tests",
+                                                                 .add = slicer::add,
+                                                                 .del = slicer::del,
+                                                                 .check = slicer::nothing,
+                                                                 .gc = slicer::nothing,
+                                                                 .status = slicer::nothing});
+}
