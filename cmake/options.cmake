@@ -13,3 +13,7 @@ if(SLICER_SANITIZE)
     -fno-omit-frame-pointer)
   target_link_options(slicer_options INTERFACE -fsanitize=address,undefined)
 endif()
+
+if(SLICER_BUILD_FUZZERS)  # coverage of the libraries; the targets themselves link libFuzzer (tests/fuzz)
+  target_compile_options(slicer_options INTERFACE -fsanitize=fuzzer-no-link)
+endif()
