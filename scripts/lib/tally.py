@@ -4,7 +4,7 @@
 usage: tally.py ctest JUNIT.xml | tally.py go GO-TEST.json     prints one line a test: status TAB name TAB reason
        tally.py sum RESULTS                                     prints failures, skips and `N passed, N failed, N skipped`
 
-A doctest program counts as its cases. A test that cannot run says `skipped: REASON` on a line of its own: the whole
+A doctest program counts as its cases. A test that cannot run says `SKIPPED: REASON` on a line of its own: the whole
 program when it ends with ctest's SKIP_RETURN_CODE, else the one doctest case that printed it.
 """
 
@@ -14,7 +14,7 @@ import sys
 import xml.etree.ElementTree as ElementTree
 
 SUMMARY = re.compile(r"^\[doctest\] test cases:\s*(\d+)\s*\|\s*(\d+) passed\s*\|\s*(\d+) failed\s*\|\s*(\d+) skipped", re.M)
-REASON = re.compile(r"^.*?\bskipped: (.+)$", re.M | re.I)
+REASON = re.compile(r"^SKIPPED: (.+)$", re.M)
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 
 
