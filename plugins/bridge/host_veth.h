@@ -13,10 +13,11 @@ struct HostVeth {
   addr::Mac mac = {};
 };
 
-/// The end in the namespace; it is made down.
+/// The end in the namespace.
 struct InnerEnd {
   std::string name = {};
   addr::Mac mac = {};
+  bool up = true;
 };
 
 /// Makes the pair, both ends complete and in their namespaces, by one message. Errors: kExists, kExhausted.

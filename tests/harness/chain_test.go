@@ -1,0 +1,254 @@
+package harness
+
+import (
+	"fmt"
+	"net"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/containernetworking/cni/pkg/types"
+	types100 "github.com/containernetworking/cni/pkg/types/100"
+)
+
+// placements are where a runtime may want the interface of an attachment.
+var placements = []struct {
+	name, file, ifname string
+	netns              func(t *testing.T, id string) string
+	vm                 bool
+}{
+	{"TAP in the host's namespace", "51-slicer.conflist", "vmtap0",
+		func(*testing.T, string) string { return hostNetns }, true},
+	{"TAP in a private namespace", "51-slicer.conflist", "tap0", newNetns, true},
+	{"private network", "52-slicer-private.conflist", "tap0", newNetns, true},
+	{"container", "53-slicer-containers.conflist", "eth0", newNetns, false},
+}
+
+// Every ready conflist under libcni, with all verbs, once per placement.
+func TestShippedNetworks(t *testing.T) {
+	for _, place := range placements {
+		t.Run(place.name, func(t *testing.T) {
+			onOwnHost(t, func() {
+				list := shipped(t, place.file)
+				delete(list, "disableGC")
+				n := load(t, list)
+				check(t, n.status())
+				before := links(t, hostNetns)
+				netns := place.netns(t, "a")
+				rt := at("a", netns, place.ifname)
+				result := n.add(rt)
+				mustEqual(t, "version that libcni negotiates", result.CNIVersion, "1.1.0")
+				checkResult(t, result, rt, place.vm)
+				check(t, n.tryCheck(rt))
+				check(t, n.status())
+				n.gc(types.GCAttachment{ContainerID: "a", IfName: place.ifname})
+				check(t, n.tryCheck(rt))
+
+				n.del(rt)
+				n.del(rt)
+				name := list["name"].(string)
+				mustEqual(t, "leases", leases(t, defaultDataDir, name), []string{})
+				eventually(t, "links are gone", func() bool {
+					bridge := plugin(list, 0)["bridge"].(string)
+					now := links(t, hostNetns)
+					return len(now) == len(before)+1 && strings.Contains(fmt.Sprint(now), bridge)
+				})
+			})
+		})
+	}
+}
+
+// checkResult compares a result with the attachment contract.
+func checkResult(t *testing.T, result *types100.Result, rt *runtimeConf, vm bool) {
+	t.Helper()
+	if len(result.IPs) != 1 || result.IPs[0].Interface == nil {
+		t.Fatalf("want one address with an interface: %v", result)
+	}
+	owner := result.Interfaces[*result.IPs[0].Interface]
+	mustEqual(t, "the address's interface", owner.Name, rt.IfName)
+	if !vm {
+		mustEqual(t, "its sandbox", owner.Sandbox, rt.NetNS)
+		return
+	}
+	mustEqual(t, "the guest's sandbox", owner.Sandbox, rt.ContainerID)
+	if mac, err := net.ParseMAC(owner.Mac); err != nil || mac[0]&3 != 2 {
+		t.Fatalf("the guest's MAC %q is not a locally administered one", owner.Mac)
+	}
+	for _, tap := range result.Interfaces {
+		if tap.Name == rt.IfName && tap.Sandbox == rt.NetNS {
+			if tap.Mac == owner.Mac {
+				t.Fatalf("TAP and guest have the same MAC %s", tap.Mac)
+			}
+			return
+		}
+	}
+	t.Fatalf("no TAP %s in sandbox %s: %v", rt.IfName, rt.NetNS, result.Interfaces)
+}
+
+// Every version of the specification that libcni knows, through the whole chain and back.
+func TestEveryVersion(t *testing.T) {
+	for _, version := range []string{"0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"} {
+		t.Run(version, func(t *testing.T) {
+			onOwnHost(t, func() {
+				list := shipped(t, "51-slicer.conflist")
+				delete(list, "cniVersions")
+				list["cniVersion"] = version
+				n := load(t, list)
+				for _, rt := range []*runtimeConf{at("h", hostNetns, "vmtap0"), at("p", newNetns(t, "p"), "tap0")} {
+					result := n.add(rt)
+					checkResult(t, result, rt, true)
+					if version >= "0.4.0" {
+						check(t, n.tryCheck(rt))
+					}
+				}
+				for _, rt := range []*runtimeConf{at("h", hostNetns, "vmtap0"), at("p", "/run/netns/p", "tap0")} {
+					n.del(rt)
+				}
+				mustEqual(t, "leases", leases(t, defaultDataDir, "slicer"), []string{})
+			})
+		})
+	}
+}
+
+// Our main plugin with upstream's IPAM behind it.
+func TestHostLocalBehindSlicerBridge(t *testing.T) {
+	onOwnHost(t, func() {
+		list := shipped(t, "51-slicer.conflist")
+		plugin(list, 0)["ipam"].(object)["type"] = "host-local"
+		n := load(t, list)
+		rt := at("a", hostNetns, "vmtap0")
+		checkResult(t, n.add(rt), rt, true)
+		check(t, n.tryCheck(rt))
+		mustEqual(t, "leases", len(leases(t, defaultDataDir, "slicer")), 1)
+		n.del(rt)
+		mustEqual(t, "leases", leases(t, defaultDataDir, "slicer"), []string{})
+	})
+}
+
+// A machine whose network was upstream's bridge, host-local and firewall moves to ours plugin by plugin.
+func TestMixedChains(t *testing.T) {
+	for _, chain := range [][2]string{{"bridge", "slicer-firewall"}, {"slicer-bridge", "firewall"}} {
+		t.Run(strings.Join(chain[:], " then "), func(t *testing.T) {
+			onOwnHost(t, func() {
+				list := shipped(t, "53-slicer-containers.conflist")
+				plugin(list, 0)["type"], plugin(list, 1)["type"] = chain[0], chain[1]
+				plugin(list, 1)["backend"] = map[bool]any{true: "iptables", false: nil}[chain[1] == "firewall"]
+				n := load(t, list)
+				rt := at("c", newNetns(t, "c"), "eth0")
+				checkResult(t, n.add(rt), rt, false)
+				check(t, n.tryCheck(rt))
+				must(t, "ip", "netns", "exec", "c", "ping", "-c", "1", "-W", "2", "10.73.8.1")
+				n.del(rt)
+				mustEqual(t, "leases", leases(t, defaultDataDir, "slicer-containers"), []string{})
+			})
+		})
+	}
+}
+
+// 60 attachments, 8 at a time, in both placements at once: no failure, no address twice, nothing left.
+func TestParallelAdds(t *testing.T) {
+	onOwnHost(t, func() {
+		n := load(t, shipped(t, "51-slicer.conflist"))
+		const count = 60
+		attachments := make([]*runtimeConf, count)
+		for i := range attachments {
+			if i%2 == 0 {
+				attachments[i] = at(fmt.Sprint("vm", i), hostNetns, fmt.Sprint("vmtap", i))
+			} else {
+				attachments[i] = at(fmt.Sprint("vm", i), newNetns(t, fmt.Sprint("vm", i)), "tap0")
+			}
+		}
+		results := make([]*types100.Result, count)
+		inParallel(t, count, func(i int) (err error) {
+			results[i], err = n.tryAdd(attachments[i])
+			return err
+		})
+		seen := map[string]int{}
+		for i, result := range results {
+			checkResult(t, result, attachments[i], true)
+			address := result.IPs[0].Address.IP.String()
+			if other, taken := seen[address]; taken {
+				t.Fatalf("vm%d and vm%d both have %s", other, i, address)
+			}
+			seen[address] = i
+		}
+		inParallel(t, count, func(i int) error { return n.tryCheck(attachments[i]) })
+		inParallel(t, count, func(i int) error {
+			return n.cni.DelNetworkList(t.Context(), n.list, attachments[i])
+		})
+		mustEqual(t, "leases", leases(t, defaultDataDir, "slicer"), []string{})
+		eventually(t, "only the bridge is left", func() bool {
+			return len(links(t, hostNetns)) == 1 && len(links(t, "/run/netns/vm1")) == 0
+		})
+	})
+}
+
+func inParallel(t *testing.T, count int, work func(i int) error) {
+	t.Helper()
+	var wait sync.WaitGroup
+	slots := make(chan struct{}, 8)
+	errors := make([]error, count)
+	for i := 0; i < count; i++ {
+		wait.Add(1)
+		go func() {
+			defer wait.Done()
+			slots <- struct{}{}
+			errors[i] = work(i)
+			<-slots
+		}()
+	}
+	wait.Wait()
+	failed := 0
+	for i, err := range errors {
+		if err != nil {
+			if failed++; failed <= 3 {
+				t.Errorf("number %d: %v", i, err)
+			}
+		}
+	}
+	if failed > 0 {
+		t.Fatalf("%d of %d failed", failed, count)
+	}
+}
+
+// GC removes what the list lacks, of its own network only.
+func TestGarbageCollection(t *testing.T) {
+	onOwnHost(t, func() {
+		one := shipped(t, "51-slicer.conflist")
+		delete(one, "disableGC")
+		n, other := load(t, one), load(t, shipped(t, "52-slicer-private.conflist"))
+		kept, lost := at("kept", hostNetns, "vmtap0"), at("lost", newNetns(t, "lost"), "tap0")
+		foreign := at("foreign", newNetns(t, "foreign"), "tap0")
+		n.add(kept)
+		n.add(lost)
+		other.add(foreign)
+		// libcni's cache is gone, as after a crash: only the GC verb can find what was lost.
+		must(t, "rm", "-rf", "/var/lib/cni/results")
+		n.gc(types.GCAttachment{ContainerID: "kept", IfName: "vmtap0"})
+		mustEqual(t, "leases", len(leases(t, defaultDataDir, "slicer")), 1)
+		mustEqual(t, "leases of the other network", len(leases(t, defaultDataDir, "slicer-private")), 1)
+		eventually(t, "the lost attachment's links are gone", func() bool { return len(links(t, "/run/netns/lost")) == 0 })
+		mustEqual(t, "the kept TAP", strings.Contains(fmt.Sprint(links(t, hostNetns)), "vmtap0"), true)
+		mustEqual(t, "the other network's links", len(links(t, "/run/netns/foreign")) > 0, true)
+	})
+}
+
+// cnitool, as an administrator types it.
+func TestCnitool(t *testing.T) {
+	onOwnHost(t, func() {
+		netns := newNetns(t, "box")
+		t.Setenv("NETCONFPATH", conflist)
+		t.Setenv("CNI_PATH", ours)
+		t.Setenv("CNI_IFNAME", "tap0")
+		cnitool := filepath.Join(upstream, "cnitool")
+		must(t, cnitool, "status", "slicer", netns)
+		result := must(t, cnitool, "add", "slicer", netns)
+		mustContain(t, result, `"10.73.0.2/22"`)
+		must(t, cnitool, "check", "slicer", netns)
+		must(t, cnitool, "gc", "slicer", netns) // disableGC: nothing may happen
+		must(t, cnitool, "check", "slicer", netns)
+		must(t, cnitool, "del", "slicer", netns)
+		mustEqual(t, "leases", leases(t, defaultDataDir, "slicer"), []string{})
+	})
+}
