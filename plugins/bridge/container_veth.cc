@@ -67,8 +67,8 @@ Error mismatch(const Call& call, const std::string& cause) {
 Result<Attached> add_container_veth(Call& call, const Bridge& bridge, const GuestPlan& guest,
                                     const cni::CniResult& planned, Undo& undo) {
   // The container's end comes up with its addresses: born up, it would announce none of them.
-  const HostVeth veth = TRY(add_host_veth(call, bridge, {.name = call.attachment.ifname, .mac = guest.mac, .up = false},
-                                          guest.mtu_bytes, undo));
+  const HostVeth veth =
+      TRY(add_host_veth(call, bridge, {.name = call.attachment.ifname, .mac = guest.mac}, guest.mtu_bytes, undo));
   TRY(attach_guest(call, bridge, veth.index, guest, undo));
   TRY(guard_guest(call.host, veth.index, call.config, guest));
   const int device = TRY(net::get_link_index(call.sandbox->routes, call.attachment.ifname));

@@ -30,7 +30,7 @@ Result<HostVeth> add_host_veth(Call& call, const Bridge& bridge, const InnerEnd&
                                                          .mac = inner.mac,
                                                          .mtu_bytes = mtu_bytes,
                                                          .group = call.attachment.group(),
-                                                         .up = inner.up},
+                                                         .up = false},
                                                 .peer_ns = &call.sandbox->ns}));
   undo.push("delete veth",
             [&call, index = veth.index] { return net::delete_link(call.host, index, net::DeleteWait::kNotice); });

@@ -13,11 +13,10 @@ struct HostVeth {
   addr::Mac mac = {};
 };
 
-/// The end in the namespace.
+/// The end in the namespace; it is made down.
 struct InnerEnd {
   std::string name = {};
   addr::Mac mac = {};
-  bool up = true;
 };
 
 /// Makes the pair, both ends complete and in their namespaces, by one message. Errors: kExists, kExhausted.

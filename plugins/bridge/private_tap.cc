@@ -21,6 +21,16 @@ Result<int> create_tap(Call& call, const GuestPlan& guest) {
                           .no_ipv6_link_local = true});
 }
 
+/// A veth's peer cannot be born up (drivers/net/veth.c, veth_open(): it has no peer yet then). It only passes frames on
+/// and has no address of its own.
+Result<int> bring_up_inner(Call& call) {
+  net::RouteSocket& inside = call.sandbox->routes;
+  const int inner = TRY(net::get_link_index(inside, call.attachment.kernel_name('x')));
+  TRY(net::set_link(inside, inner, {.no_ipv6_link_local = true}));
+  TRY(net::set_link(inside, inner, {.up = true}));
+  return inner;
+}
+
 Error mismatch(const Call& call, const std::string& name, const std::string& cause) {
   return {.kind = Kind::kMismatch,
           .message = fmt::format("check link '{}' in '{}': {}", name, call.request.env.netns, cause),
@@ -34,10 +44,10 @@ Result<Attached> add_private_tap(Call& call, const Bridge& bridge, const GuestPl
   const HostVeth veth = TRY(add_host_veth(
       call, bridge, {.name = call.attachment.kernel_name('x'), .mac = device_mac(call.attachment, "inner")},
       guest.mtu_bytes, undo));
+  const int inner = TRY(bring_up_inner(call));
   const int tap = TRY(create_tap(call, guest));
   undo.push("delete tap", [&sandbox, tap] { return net::delete_link(sandbox.routes, tap, net::DeleteWait::kNotice); });
   TRY(guard_guest(sandbox.routes, tap, call.config, guest));
-  const int inner = TRY(net::get_link_index(sandbox.routes, call.attachment.kernel_name('x')));
   TRY(net::ensure_redirect_pair(sandbox.routes, inner, tap));
   TRY(attach_guest(call, bridge, veth.index, guest, undo));
   Attached attached;
