@@ -8,6 +8,7 @@
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netlink.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 
 #include <cerrno>
 
@@ -82,6 +83,10 @@ void MessageBuffer::end_batch() {
 Result<NftSession> NftSession::open() {
   UniqueFd fd(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER));
   if (!fd.valid()) return refused(errno, "open a netfilter socket");
+  // The kernel has answered when send() returns; the limit only keeps a wrong expectation from waiting for ever.
+  const timeval limit{.tv_sec = 5, .tv_usec = 0};
+  if (setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) != 0)
+    return refused(errno, "open a netfilter socket");
   return NftSession(std::move(fd));
 }
 
@@ -109,7 +114,10 @@ Result<Answers> NftSession::ask(const MessageBuffer& question,
     answers.errors[message->nlmsg_seq] = message_error(message);
     if (message_error(message) == EPERM) denied = EPERM;
   };
-  while (open_questions > 0) (void)TRY(receive(fd_.get(), 0, read_one));
+  // Without permission the kernel answers the first message alone (net/netfilter/nfnetlink.c: nfnetlink_rcv()).
+  while (open_questions > 0 && denied == 0) {
+    if (!TRY(receive(fd_.get(), 0, read_one))) return fail_errno(ETIMEDOUT, "read the answer of nf_tables");
+  }
   if (denied != 0) return refused(denied, "read the ruleset of nf_tables");
   return answers;
 }
