@@ -34,7 +34,9 @@ std::vector<std::string> delegate_environment(const Request& request, const Dele
   add("CNI_IFNAME", request.env.ifname);
   add("CNI_ARGS", args);
   add("CNI_PATH", path);
-  add("CNI_NETNS_OVERRIDE", call.netns_override || request.env.netns_override ? "1" : "");
+  // What we accept, the host's namespace, a delegate built on libcni's skeleton refuses without this word.
+  const bool netns_override = call.netns_override || request.env.netns_override || request.host_netns;
+  add("CNI_NETNS_OVERRIDE", netns_override ? "1" : "");
   return list;
 }
 
