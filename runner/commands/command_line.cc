@@ -1,5 +1,8 @@
 #include "runner/commands/command_line.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
@@ -30,8 +33,25 @@ int report(const Error& error) {
   return kExitFailed;
 }
 
-// CLI11's own exit codes start at 100; help and version are no errors.
-int usage(const CLI::App& app, const CLI::ParseError& error) { return app.exit(error) == 0 ? kExitOk : kExitUsage; }
+// The command that the line has got to, and what may follow it: for a word that is none of it.
+std::string unknown_word(const CLI::App& app, const std::string& word) {
+  const CLI::App* command = &app;
+  while (!command->get_subcommands().empty()) command = command->get_subcommands().front();
+  std::vector<std::string> names;
+  for (const CLI::App* known : command->get_subcommands([](const CLI::App*) { return true; }))
+    names.push_back(known->get_name());
+  const std::string allowed = names.empty() ? "" : fmt::format(": use one of {}", fmt::join(names, ", "));
+  return fmt::format("'{}' is not known behind '{}'{}", word, command->get_name(), allowed);
+}
+
+// Help and version are errors to CLI11, with code 0.
+int usage(const CLI::App& app, const CLI::ParseError& error) {
+  if (error.get_exit_code() == 0) return app.exit(error);
+  const std::vector<std::string> rest = app.remaining(true);
+  log_line(rest.empty() ? error.what() : unknown_word(app, rest.front()));
+  log_line("hint: --help shows what there is");
+  return kExitUsage;
+}
 
 }  // namespace
 

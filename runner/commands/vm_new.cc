@@ -20,8 +20,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// Another command may be cleaning up after the last VM of that name.
-constexpr auto kLockLimit = 30s;
+constexpr auto kNameLimit = 30s;
+constexpr auto kNamePause = 20ms;
 
 struct Options {
   std::string name = {};
@@ -33,19 +33,26 @@ struct Options {
   bool foreground = false;
 };
 
+// Another command may be cleaning up after the last VM of that name, and a lock without a living supervisor is held for
+// moments only. Both are worth the wait; a running VM is not.
+Result<VmLock> wait_for_name(const Settings& settings, const std::string& name) {
+  const auto end = std::chrono::steady_clock::now() + kNameLimit;
+  for (auto limit = 0ms;; limit = kNamePause) {
+    Result<VmLock> lock = VmLock::acquire(settings, name, limit);
+    if (lock || lock.error().kind != Kind::kBusy) return lock;
+    const Result<VmRecord> holder = load_record(settings, name);
+    if ((holder && is_alive(*holder)) || std::chrono::steady_clock::now() > end)
+      return fail(Kind::kExists, "VM '" + name + "' exists",
+                  "choose another name, or remove it: slicer-run vm rm " + name);
+  }
+}
+
 Result<VmLock> take_name(const Settings& settings, const std::string& name) {
-  const auto in_use = [&] {
-    return fail(Kind::kExists, "VM '" + name + "' exists",
-                "choose another name, or remove it: slicer-run vm rm " + name);
-  };
-  Result<VmLock> lock = VmLock::acquire(settings, name, 0ms);
-  // Held: by its running supervisor, or for moments by a command that cleans up after it.
-  const Result<VmRecord> holder = load_record(settings, name);
-  if (!lock && holder && is_alive(*holder)) return in_use();
-  if (!lock) lock = VmLock::acquire(settings, name, kLockLimit);
-  if (!lock) return in_use();
-  TRY(clean_leftovers(settings, name, *lock).context("clean up after the last VM '" + name + "'"));
-  return VmLock::acquire(settings, name, kLockLimit);  // the folder went with the leftovers
+  {
+    const VmLock lock = TRY(wait_for_name(settings, name));
+    TRY(clean_leftovers(settings, name, lock).context("clean up after the last VM '" + name + "'"));
+  }
+  return wait_for_name(settings, name);  // the lock went with the leftovers
 }
 
 Result<VmRecord> start(const Context& context, const Options& options) {
@@ -80,6 +87,7 @@ Result<int> stay(const Context& context, const VmRecord& record) {
   const UniqueFd supervisor = open_process(record.supervisor);
   // The hypervisor has ended by itself: its supervisor needs no signal, only time.
   if (end == ConsoleEnd::kVmEnded && supervisor.valid() && wait_for_end(supervisor, 60000)) return kExitOk;
+  log_line("shutting '" + record.name + "' down");
   TRY(stop_vm(context, record, false));
   return kExitOk;
 }

@@ -10,7 +10,8 @@
 namespace slicer::runner {
 namespace {
 
-constexpr size_t kMaxName = 253;
+// DNS allows 253. The name is part of file names (libcni's cache: network, name and interface), which end at 255.
+constexpr size_t kMaxName = 200;
 constexpr size_t kMaxLabel = 63;
 
 bool is_label(std::string_view label) {

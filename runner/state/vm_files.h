@@ -22,7 +22,7 @@ struct VmFiles {
 };
 VmFiles vm_files(const Settings& settings, const std::string& name);
 
-/// A VM's name is a DNS name (RFC 1123: labels of 1-63 letters, digits and '-', 253 in all; we take small letters) and
+/// A VM's name is a DNS name (RFC 1123: labels of 1-63 letters, digits and "-"; small letters, 200 in all) and
 /// so a valid container ID. Error: kInvalidConfig.
 Result<void> check_vm_name(const std::string& name);
 

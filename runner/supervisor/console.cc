@@ -17,7 +17,7 @@
 #include "runner/print.h"
 #include "runner/state/vm_files.h"
 #include "runner/supervisor/console_socket.h"
-#include "runner/supervisor/watch.h"
+#include "runner/supervisor/signals.h"
 
 namespace slicer::runner {
 namespace {
@@ -60,13 +60,13 @@ Result<void> send_all(int socket, std::string_view text) {
 
 class Session {
  public:
-  Session(const UniqueFd& socket, const UniqueFd& signals) : socket_(socket), signals_(signals) {}
+  Session(const UniqueFd& socket, const Signals& signals) : socket_(socket), signals_(signals) {}
 
   Result<ConsoleEnd> run() {
     for (;;) {
       std::array<pollfd, 3> waiting = {{{.fd = socket_.get(), .events = POLLIN, .revents = 0},
                                         {.fd = input_open_ ? STDIN_FILENO : -1, .events = POLLIN, .revents = 0},
-                                        {.fd = signals_.get(), .events = POLLIN, .revents = 0}}};
+                                        {.fd = signals_.fd(), .events = POLLIN, .revents = 0}}};
       if (poll(waiting.data(), waiting.size(), -1) < 0 && errno != EINTR) return fail_errno(errno, "wait for input");
       if (waiting[0].revents != 0 && !TRY(pass_output())) return ConsoleEnd::kVmEnded;
       if (waiting[1].revents != 0 && !TRY(pass_input())) return ConsoleEnd::kDetached;
@@ -99,7 +99,7 @@ class Session {
   }
 
   const UniqueFd& socket_;
-  const UniqueFd& signals_;
+  const Signals& signals_;
   RawTerminal terminal_ = {};
   bool input_open_ = true;
 };
@@ -135,7 +135,7 @@ Result<ConsoleEnd> attach_console(const Settings& settings, const VmRecord& reco
                 "leave it there with ctrl-], or read along: slicer-run vm logs --follow " + record.name);
   const Result<UniqueFd> socket = connect_to(files.folder, files.console_socket);
   if (!socket) return std::unexpected(not_running(record.name));
-  const UniqueFd signals = TRY(take_signals());
+  const Signals signals = TRY(Signals::block());
   return Session(*socket, signals).run();
 }
 

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <csignal>
 #include <ctime>
+#include <optional>
 
 #include "lib/base/log.h"
 #include "lib/net/link.h"
@@ -68,7 +69,7 @@ class Supervisor {
     if (!send_report(report, record_)) (void)std::raise(SIGTERM);  // whoever asked for the VM is gone: it ends
     report.reset();
     log_to_file();
-    watch_vm(*hypervisor_, signals_, files_, [this] { enter(Phase::kStopping); });
+    watch_vm(*hypervisor_, *signals_, files_, [this] { enter(Phase::kStopping); });
     enter(Phase::kStopping);
     hypervisor_.reset();
     return end();
@@ -77,7 +78,7 @@ class Supervisor {
  private:
   Result<void> start(int report) {
     TRY(leave_caller(lock_.fd(), report));
-    signals_ = TRY(take_signals());
+    signals_.emplace(TRY(Signals::block()));
     const SystemUser user = TRY(hypervisor_user());
     TRY(fill_record(user));
     TRY(save_record(settings_, record_));
@@ -179,7 +180,7 @@ class Supervisor {
   const VmLock& lock_;
   VmFiles files_;
   VmRecord record_ = {};
-  UniqueFd signals_ = {};
+  std::optional<Signals> signals_ = {};
   std::unique_ptr<Hypervisor> hypervisor_ = {};
 };
 

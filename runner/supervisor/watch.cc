@@ -1,11 +1,9 @@
 #include "runner/supervisor/watch.h"
 
 #include <poll.h>
-#include <sys/signalfd.h>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <chrono>
 #include <csignal>
 
@@ -27,14 +25,14 @@ enum class Step { kNone, kPowerDown, kQuit, kKill };
 
 class Watch {
  public:
-  Watch(Hypervisor& hypervisor, const UniqueFd& signals, const VmFiles& files, const std::function<void()>& on_stop)
+  Watch(Hypervisor& hypervisor, const Signals& signals, const VmFiles& files, const std::function<void()>& on_stop)
       : hypervisor_(hypervisor), signals_(signals), files_(files), on_stop_(on_stop) {}
 
   void run() {
     for (;;) {
       std::array<pollfd, 3> waiting = {
           {{.fd = hypervisor_.pidfd(), .events = POLLIN, .revents = 0},
-           {.fd = signals_.get(), .events = POLLIN, .revents = 0},
+           {.fd = signals_.fd(), .events = POLLIN, .revents = 0},
            {.fd = events_open_ ? hypervisor_.event_fd() : -1, .events = POLLIN, .revents = 0}}};
       const auto left = std::chrono::ceil<std::chrono::milliseconds>(next_wakeup() - Clock::now());
       (void)poll(waiting.data(), waiting.size(),
@@ -52,9 +50,9 @@ class Watch {
   }
 
   void on_signal() {
-    signalfd_siginfo info{};
-    if (read(signals_.get(), &info, sizeof info) != static_cast<ssize_t>(sizeof info)) return;
-    const Step wanted = info.ssi_signo == SIGINT ? Step::kQuit : Step::kPowerDown;
+    const int number = signals_.take();
+    if (number == 0) return;
+    const Step wanted = number == SIGINT ? Step::kQuit : Step::kPowerDown;
     if (step_ == Step::kNone) on_stop_();
     if (wanted > step_) go_to(wanted);
   }
@@ -81,7 +79,7 @@ class Watch {
   }
 
   Hypervisor& hypervisor_;
-  const UniqueFd& signals_;
+  const Signals& signals_;
   const VmFiles& files_;
   const std::function<void()>& on_stop_;
   Step step_ = Step::kNone;
@@ -92,17 +90,7 @@ class Watch {
 
 }  // namespace
 
-Result<UniqueFd> take_signals() {
-  sigset_t set;
-  (void)sigemptyset(&set);
-  for (const int number : {SIGTERM, SIGINT, SIGHUP}) (void)sigaddset(&set, number);
-  if (sigprocmask(SIG_BLOCK, &set, nullptr) != 0) return fail_errno(errno, "block signals");
-  UniqueFd signals(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
-  if (!signals.valid()) return fail_errno(errno, "take signals");
-  return signals;
-}
-
-void watch_vm(Hypervisor& hypervisor, const UniqueFd& signals, const VmFiles& files,
+void watch_vm(Hypervisor& hypervisor, const Signals& signals, const VmFiles& files,
               const std::function<void()>& on_stop) {
   Watch(hypervisor, signals, files, on_stop).run();
 }

@@ -5,16 +5,14 @@
 
 #include "runner/hypervisor/hypervisor.h"
 #include "runner/state/vm_files.h"
+#include "runner/supervisor/signals.h"
 
 namespace slicer::runner {
-
-/// Blocks the signals that a supervisor takes from a descriptor; before this it can be ended by them.
-Result<UniqueFd> take_signals();
 
 /// Returns when the hypervisor has ended, however that came about. SIGTERM or SIGHUP: the guest's power button, after
 /// 15 s QEMU's quit, after 3 s more SIGKILL. SIGINT: without the power button. Keeps the logs bounded meanwhile.
 /// `on_stop` is called once, when a signal ends the VM.
-void watch_vm(Hypervisor& hypervisor, const UniqueFd& signals, const VmFiles& files,
+void watch_vm(Hypervisor& hypervisor, const Signals& signals, const VmFiles& files,
               const std::function<void()>& on_stop);
 
 }  // namespace slicer::runner
