@@ -68,6 +68,10 @@ uint64_t spread(uint64_t value) {  // MurmurHash3's finalizer
   return value ^ (value >> 33);
 }
 
+// Where the search for an entry begins. Entries without a holder are spread by their address: they would all begin at
+// 0.
+uint64_t home_of(HolderHash holder, Uint128 key) { return holder != 0 ? holder : spread(low_of(key) ^ high_of(key)); }
+
 // At most three quarters full, so that a search ends soon.
 bool is_crowded(uint64_t used, uint64_t slots) { return used * 4 >= slots * 3; }
 
@@ -223,9 +227,9 @@ void Index::insert(const Ip& ip, HolderHash holder) {
   if (is_crowded(header().holders + 1, header().holder_slots) || is_crowded(header().chunks + 1, header().chunk_slots))
     grow();
   const uint64_t mask = header().holder_slots - 1;
-  uint64_t slot = holder & mask;
-  while (holders()[slot].key() != 0) slot = (slot + 1) & mask;  // never full: see above
   const Uint128 key = key_of(ip);
+  uint64_t slot = home_of(holder, key) & mask;
+  while (holders()[slot].key() != 0) slot = (slot + 1) & mask;  // never full: see above
   put_holder(slot, {.holder = holder, .high = high_of(key), .low = low_of(key)});
   Header changed = header();
   ++changed.holders;
@@ -236,7 +240,7 @@ void Index::insert(const Ip& ip, HolderHash holder) {
 
 void Index::erase(const Ip& ip, HolderHash holder) {
   const uint64_t mask = header().holder_slots - 1;
-  uint64_t slot = holder & mask;
+  uint64_t slot = home_of(holder, key_of(ip)) & mask;
   for (uint64_t probes = 0;; ++probes, slot = (slot + 1) & mask) {
     if (probes > mask || holders()[slot].key() == 0) return;
     if (holders()[slot].holder == holder && holders()[slot].key() == key_of(ip)) break;
@@ -254,7 +258,7 @@ void Index::erase(const Ip& ip, HolderHash holder) {
 void Index::close_gap(uint64_t gap) {
   const uint64_t mask = header().holder_slots - 1;
   for (uint64_t slot = (gap + 1) & mask; slot != gap && holders()[slot].key() != 0; slot = (slot + 1) & mask) {
-    const uint64_t home = holders()[slot].holder & mask;
+    const uint64_t home = home_of(holders()[slot].holder, holders()[slot].key()) & mask;
     if (((slot - home) & mask) < ((slot - gap) & mask)) continue;
     put_holder(gap, holders()[slot]);
     gap = slot;

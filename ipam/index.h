@@ -49,7 +49,7 @@ class Index {
   void erase(const addr::Ip& ip, HolderHash holder);
 
   [[nodiscard]] bool is_taken(const addr::Ip& ip) const;
-  /// Addresses whose holder has this hash; collisions are possible, verify them.
+  /// Addresses whose holder has this hash, which is not 0; collisions are possible, verify them.
   [[nodiscard]] std::vector<addr::Ip> find(HolderHash holder) const;
   /// The lowest of first, first + stride, … ≤ last that is not taken; `stride` is 1 or 4.
   [[nodiscard]] std::optional<addr::Ip> next_free(const addr::IpRange& range, unsigned stride) const;

@@ -100,6 +100,7 @@ Result<DatedContent> read_dated(const Folder& folder, const std::string& name, s
   }
   struct stat info{};
   if (fstat(fd.get(), &info) != 0) return fail_errno(errno, action);
+  if (!S_ISREG(info.st_mode)) return fail(Kind::kSystem, action + ": not a regular file");
   DatedContent file{.content = std::string(limit + 1, '\0'), .mtime = info.st_mtim};
   size_t size = 0;
   while (size < file.content.size()) {
