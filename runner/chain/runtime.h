@@ -16,6 +16,10 @@
 
 namespace slicer::chain {
 
+/// A variable of CNI_ARGS that the runner sends with every call: its value is the VM's name, and by it the runner
+/// knows its own attachments in libcni's cache, where every runtime of the host writes. (IgnoreUnknown=1 goes with it.)
+inline constexpr const char* kVmArg = "SLICER_VM";
+
 /// One finished call of a plugin, for --debug.
 struct PluginCall {
   std::string network = {};

@@ -10,6 +10,9 @@
 
 #include "lib/base/log.h"
 #include "runner/commands/command.h"
+#include "runner/commands/doctor.h"
+#include "runner/commands/gc.h"
+#include "runner/commands/network.h"
 #include "runner/commands/vm.h"
 
 namespace slicer::runner {
@@ -64,6 +67,9 @@ int run_command_line(int argc, char** argv) {
   app.fallthrough();  // global flags are taken behind the command too
   register_vm(app, context);
   register_list(app, context);
+  register_network(app, context);
+  register_gc(app, context);
+  register_doctor(app, context);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -105,7 +105,8 @@ class Supervisor {
     // The TAP's owner; plugins that do not know these keys pass them over.
     record_.cni_args = {{"IgnoreUnknown", "1"},
                         {"TC_REDIRECT_TAP_UID", std::to_string(user.uid)},
-                        {"TC_REDIRECT_TAP_GID", std::to_string(user.gid)}};
+                        {"TC_REDIRECT_TAP_GID", std::to_string(user.gid)},
+                        {chain::kVmArg, request_.name}};
     record_.placement = request_.network.host_netns ? Placement::kHost : Placement::kPrivate;
     record_.hypervisor_name = request_.hypervisor;
     record_.accelerator = accelerator_name(request_.accelerator);

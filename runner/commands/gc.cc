@@ -1,0 +1,94 @@
+#include "runner/commands/gc.h"
+
+#include <fmt/format.h>
+
+#include <CLI/App.hpp>
+
+#include "lib/base/log.h"
+#include "lib/net/netns.h"
+#include "runner/chain/runtime.h"
+#include "runner/networks/attachments.h"
+#include "runner/print.h"
+#include "runner/state/vm_files.h"
+#include "runner/state/vm_lock.h"
+#include "runner/supervisor/attachment.h"
+#include "runner/supervisor/cleanup.h"
+
+namespace slicer::runner {
+namespace {
+
+struct Tally {
+  unsigned removed = 0;
+  unsigned failed = 0;
+};
+
+void report_failure(const Error& error, Tally& tally) {
+  log_line(error.message);
+  if (!error.hint.empty()) log_line("hint: " + error.hint);
+  ++tally.failed;
+}
+
+Result<void> clean_vms(const Context& context, Tally& tally) {
+  for (const std::string& name : TRY(list_vm_names(context))) {
+    const Result<Cleaned> cleaned = clean_dead_vm(context, name);
+    if (!cleaned) {
+      report_failure(cleaned.error(), tally);
+    } else if (*cleaned == Cleaned::kDone) {
+      ++tally.removed;
+      TRY(print("removed dead VM " + name + "\n"));
+    }
+  }
+  return {};
+}
+
+/// As it was at the ADD, or as it is now when the cache does not say.
+Result<chain::Conflist> network_for(const Context& context, const chain::CacheEntry& entry) {
+  Result<chain::Conflist> network = chain::network_of(entry, context.conf_dir);
+  return network ? std::move(network) : chain::load_network(context.conf_dir, entry.key.network);
+}
+
+/// DEL in the terms of the ADD, under the VM's lock: nobody begins with the name meanwhile.
+Result<bool> delete_orphan(const Context& context, const chain::CacheEntry& entry) {
+  const std::string& name = entry.key.container_id;
+  const VmLock lock = TRY(VmLock::acquire(context, name, std::chrono::milliseconds(0)));
+  const auto again = TRY(chain::Cache(context.cache_dir).load(entry.key));
+  if (again) {
+    TRY(chain::Runtime(runtime_settings(context)).del(TRY(network_for(context, entry)), chain::attachment_of(entry)));
+    if (entry.netns == "/run/netns/slicer-" + name) TRY(net::delete_named_netns(entry.netns));
+  }
+  TRY(forget_vm(context, name, lock));
+  return again.has_value();
+}
+
+Result<void> clean_orphans(const Context& context, Tally& tally) {
+  for (const chain::CacheEntry& entry : TRY(orphaned_entries(context))) {
+    const std::string what =
+        fmt::format("what VM {} left on network {} ({})", entry.key.container_id, entry.key.network, entry.key.ifname);
+    const Result<bool> deleted = delete_orphan(context, entry).context("remove " + what);
+    if (!deleted && deleted.error().kind == Kind::kBusy) continue;  // it begins just now
+    if (!deleted) {
+      report_failure(deleted.error(), tally);
+    } else if (*deleted) {
+      ++tally.removed;
+      TRY(print("removed " + what + "\n"));
+    }
+  }
+  return {};
+}
+
+Result<int> run_gc(const Context& context) {
+  Tally tally;
+  TRY(clean_vms(context, tally));
+  TRY(clean_orphans(context, tally));
+  if (tally.removed == 0 && tally.failed == 0) TRY(print("nothing to remove\n"));
+  return tally.failed == 0 ? kExitOk : kExitFailed;
+}
+
+}  // namespace
+
+void register_gc(CLI::App& app, Context& context) {
+  CLI::App& command = *app.add_subcommand("gc", "Remove what dead VMs left");
+  command.callback([&context] { context.action = [&context] { return run_gc(context); }; });
+}
+
+}  // namespace slicer::runner

@@ -1,0 +1,76 @@
+// What the host itself must have.
+
+#include <fmt/format.h>
+
+#include "lib/cni/attachment.h"
+#include "lib/net/tap.h"
+#include "runner/doctor/checks.h"
+#include "runner/guest/image.h"
+#include "runner/hypervisor/accelerator.h"
+#include "runner/networks/attachments.h"
+#include "runner/supervisor/system_user.h"
+
+namespace slicer::runner::doctor {
+namespace {
+
+void check_tun(Findings& findings) {
+  const Result<void> tun = net::check_tun_device();
+  if (tun) return findings.ok("tun", "/dev/net/tun opens");
+  findings.fail("tun", tun.error().message, tun.error().hint);
+}
+
+void check_kvm(Findings& findings) {
+  const std::string why_not = why_no_kvm(probe_kvm());
+  if (why_not.empty()) return findings.ok("kvm", "KVM works");
+  findings.warn("kvm", "VMs run without KVM, several times slower: " + why_not,
+                "on hardware: switch virtualization on in the firmware, modprobe kvm_intel or kvm_amd; in a VM: nested "
+                "virtualization");
+}
+
+void check_user(Findings& findings) {
+  const Result<SystemUser> user = hypervisor_user();
+  if (user) return findings.ok("user", fmt::format("hypervisors run as slicer-vm (uid {})", user->uid));
+  findings.fail("user", user.error().message, user.error().hint);
+}
+
+void check_machine_id(Findings& findings) {
+  if (!cni::machine_id().empty()) return findings.ok("machine-id", "/etc/machine-id is there");
+  findings.warn("machine-id", "/etc/machine-id is absent or empty: two such hosts give equal VMs equal MAC addresses",
+                "systemd-machine-id-setup");
+}
+
+void check_image(const Settings& settings, Findings& findings) {
+  const Result<BootFiles> files = resolve_image(settings.image_dir, {});
+  if (files) return findings.ok("image", "the guest image '" + settings.image_dir + "' is there");
+  findings.warn("image", files.error().message, files.error().hint);
+}
+
+}  // namespace
+
+void check_host(const Settings& settings, Findings& findings) {
+  check_tun(findings);
+  check_kvm(findings);
+  check_user(findings);
+  check_machine_id(findings);
+  check_image(settings, findings);
+}
+
+void check_leftovers(const Settings& settings, Findings& findings) {
+  const Result<std::vector<NetworkAttachment>> attachments = list_attachments(settings);
+  if (!attachments) return findings.fail("leftovers", attachments.error().message, attachments.error().hint);
+  bool any = false;
+  for (const NetworkAttachment& attachment : *attachments) {
+    const std::string who = fmt::format("{} ({}) on network '{}'", attachment.key.container_id, attachment.key.ifname,
+                                        attachment.key.network);
+    if (attachment.state == AttachmentState::kDead)
+      findings.warn("leftovers", "a dead VM left " + who, "slicer-run gc");
+    if (attachment.state == AttachmentState::kGone)
+      findings.warn("leftovers", "another runtime left " + who + ": its namespace is gone",
+                    fmt::format("that runtime's DEL, or: cnitool del {} '' with CNI_IFNAME={}", attachment.key.network,
+                                attachment.key.ifname));
+    any |= attachment.state == AttachmentState::kDead || attachment.state == AttachmentState::kGone;
+  }
+  if (!any) findings.ok("leftovers", "no dead attachments");
+}
+
+}  // namespace slicer::runner::doctor
