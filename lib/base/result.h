@@ -78,6 +78,8 @@ inline std::unexpected<Error> fail_errno(int err, std::string_view action) {
 
 /// Evaluates to the value of a Result, or returns its error from the enclosing function. A statement expression, which
 /// GCC and Clang both have; the counter keeps a TRY inside another's argument from shadowing it.
+/// Not inside the braces that initialise an aggregate: when it returns from there, GCC 12 does not destroy the members
+/// that were made before it (string, lock or descriptor). Assign the members one by one instead.
 #define TRY(expression) SLICER_TRY_WITH(SLICER_TRY_NAME(__COUNTER__), expression)
 #define SLICER_TRY_NAME(counter) SLICER_TRY_PASTE(counter)
 #define SLICER_TRY_PASTE(counter) slicer_try_##counter

@@ -57,9 +57,9 @@ Result<std::string> find_plugin(const std::string& type, const std::vector<std::
 }
 
 Result<std::string> call_delegate(const Request& request, const DelegateCall& call) {
-  const Program program{.file = TRY(find_plugin(call.type, request.env.path)),
-                        .environment = delegate_environment(request, call),
-                        .input = dump_json(request.conf.raw)};
+  const std::string file = TRY(find_plugin(call.type, request.env.path));
+  const Program program{
+      .file = file, .environment = delegate_environment(request, call), .input = dump_json(request.conf.raw)};
   return checked_output(TRY(run_program(program).context("run '" + call.type + "'")), call.type);
 }
 

@@ -12,8 +12,9 @@ Result<std::vector<ValidAttachment>> parse_attachments(const Json& list, const c
   std::vector<ValidAttachment> attachments;
   for (const Json& item : list) {
     const std::string where = "\"" + std::string(key) + "\"[" + std::to_string(attachments.size()) + "]";
-    ValidAttachment entry{.container_id = TRY(string_field(item, "containerID").context(where)),
-                          .ifname = TRY(string_field(item, "ifname").context(where))};
+    ValidAttachment entry;
+    entry.container_id = TRY(string_field(item, "containerID").context(where));
+    entry.ifname = TRY(string_field(item, "ifname").context(where));
     // An entry that protects nothing would let GC remove what it was meant to protect.
     if (entry.container_id.empty() || entry.ifname.empty())
       return fail(Kind::kInvalidConfig, where + ": expected \"containerID\" and \"ifname\"");
@@ -50,7 +51,8 @@ Result<NetConf> read_net_conf(Json json, Command command) {
   if (!json.is_object())
     return fail(Kind::kDecode, "read configuration: expected a JSON object",
                 "send the plugin's configuration on stdin");
-  NetConf conf{.name = TRY(string_field(json, "name"))};
+  NetConf conf;
+  conf.name = TRY(string_field(json, "name"));
   TRY(check_network_name(conf.name));
   TRY(string_field(json, "cniVersion"));  // names the key when it is no string
   conf.cni_version = declared_version(json);

@@ -19,10 +19,12 @@ std::optional<GuestInterface> find_guest_interface(const CniResult& result, cons
 }
 
 Result<Dns> parse_dns(const Json& dns) {
-  return Dns{.nameservers = TRY(strings_field(dns, "nameservers")),
-             .domain = TRY(string_field(dns, "domain")),
-             .search = TRY(strings_field(dns, "search")),
-             .options = TRY(strings_field(dns, "options"))};
+  Dns parsed;
+  parsed.nameservers = TRY(strings_field(dns, "nameservers"));
+  parsed.domain = TRY(string_field(dns, "domain"));
+  parsed.search = TRY(strings_field(dns, "search"));
+  parsed.options = TRY(strings_field(dns, "options"));
+  return parsed;
 }
 
 Json dns_json(const Dns& dns) {
@@ -39,7 +41,8 @@ Result<Route> parse_route(const Json& route) {
   const std::string dst = TRY(string_field(route, "dst"));
   if (dst.empty())
     return fail(Kind::kInvalidConfig, "\"dst\": missing in a route", "give every route a \"dst\" like \"0.0.0.0/0\"");
-  Route parsed{.dst = TRY(addr::parse_cidr(dst).context("\"dst\""))};
+  Route parsed;
+  parsed.dst = TRY(addr::parse_cidr(dst).context("\"dst\""));
   // Go's net.IP writes and reads an absent address as "".
   if (const std::string gw = TRY(string_field(route, "gw")); !gw.empty())
     parsed.gw = TRY(addr::parse_ip(gw).context("\"gw\""));

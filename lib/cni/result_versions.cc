@@ -38,16 +38,20 @@ Result<std::vector<Route>> parse_routes(const Json& json) {
 }
 
 Result<Interface> parse_interface(const Json& json) {
-  return Interface{.name = TRY(string_field(json, "name")),
-                   .mac = TRY(string_field(json, "mac")),
-                   .mtu = TRY(int_field(json, "mtu", 0, {.low = 0, .high = INT32_MAX})),
-                   .sandbox = TRY(string_field(json, "sandbox")),
-                   .socket_path = TRY(string_field(json, "socketPath")),
-                   .pci_id = TRY(string_field(json, "pciID"))};
+  Interface parsed;
+  parsed.name = TRY(string_field(json, "name"));
+  parsed.mac = TRY(string_field(json, "mac"));
+  parsed.mtu = TRY(int_field(json, "mtu", 0, {.low = 0, .high = INT32_MAX}));
+  parsed.sandbox = TRY(string_field(json, "sandbox"));
+  parsed.socket_path = TRY(string_field(json, "socketPath"));
+  parsed.pci_id = TRY(string_field(json, "pciID"));
+  return parsed;
 }
 
 Result<IpConfig> parse_ip_config(const Json& json, size_t interfaces) {
-  IpConfig config{.address = TRY(parse_address(json, "address")), .gateway = TRY(parse_gateway(json))};
+  IpConfig config;
+  config.address = TRY(parse_address(json, "address"));
+  config.gateway = TRY(parse_gateway(json));
   const auto last = static_cast<int64_t>(interfaces) - 1;
   if (const auto index = TRY(optional_int_field(json, "interface", {.low = 0, .high = std::max<int64_t>(last, 0)}))) {
     if (last < 0) return fail(Kind::kInvalidConfig, "\"interface\": points to an interface, but the result has none");
@@ -74,8 +78,10 @@ Result<void> parse_old_family(const Json& json, const char* key, CniResult& resu
   const Json part = TRY(object_field(json, key));
   if (part.empty()) return {};
   const std::string where = "\"" + std::string(key) + "\"";
-  result.ips.push_back(
-      {.address = TRY(parse_address(part, "ip").context(where)), .gateway = TRY(parse_gateway(part).context(where))});
+  IpConfig config;
+  config.address = TRY(parse_address(part, "ip").context(where));
+  config.gateway = TRY(parse_gateway(part).context(where));
+  result.ips.push_back(config);
   for (Route& route : TRY(parse_routes(part).context(where))) result.routes.push_back(std::move(route));
   return {};
 }
