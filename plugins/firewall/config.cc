@@ -36,7 +36,8 @@ Result<void> check_ingress_policy(const cni::Json& conf) {
 }  // namespace
 
 Result<Config> parse_config(const cni::NetConf& conf) {
-  Config config{.network = conf.name, .backend = TRY(cni::string_field(conf.raw, "backend"))};
+  Config config{.network = conf.name};
+  config.backend = TRY(cni::string_field(conf.raw, "backend").hint("use \"auto\" or leave the key out"));
   // Keys of upstream's other backends: of the right type, and without meaning for nftables.
   (void)TRY(cni::string_field(conf.raw, "iptablesAdminChainName"));
   (void)TRY(cni::string_field(conf.raw, "firewalldZone"));
