@@ -1,6 +1,7 @@
 #include <fmt/core.h>
 
 #include "ipam/client.h"
+#include "lib/net/bridge_port.h"
 #include "plugins/bridge/container_veth.h"
 #include "plugins/bridge/gateway.h"
 #include "plugins/bridge/host_tap.h"
@@ -42,6 +43,16 @@ Result<Attached> attach(Call& call, const Bridge& bridge, const cni::CniResult& 
   return call.in_host() ? add_host_tap(call, bridge, guest, undo) : add_private_tap(call, bridge, guest, undo);
 }
 
+/// The kernel's word for a full bridge (EXFULL) tells nobody which one, or what is full.
+Result<Attached> attach_or_explain(Call& call, const Bridge& bridge, const cni::CniResult& planned, Undo& undo) {
+  Result<Attached> attached = attach(call, bridge, planned, undo);
+  if (!attached && attached.error().kind == Kind::kExhausted)
+    attached.error().message =
+        fmt::format("attach '{}' to bridge '{}': it has all of the {} ports that a bridge can have",
+                    call.attachment.ifname, call.config.bridge, net::kBridgePortsMax);
+  return attached;
+}
+
 }  // namespace
 
 bool accepts_host_netns(const cni::Request& request) {
@@ -57,7 +68,7 @@ Result<cni::CniResult> add(const cni::Request& request) {
   cni::CniResult result = TRY(reserve_addresses(call, undo));
   const Bridge bridge = TRY(ensure_bridge(call, undo));
   TRY(ensure_gateway(call, bridge, gateway_addresses(result, call.config), undo));
-  Attached attached = TRY(attach(call, bridge, result, undo));
+  Attached attached = TRY(attach_or_explain(call, bridge, result, undo));
   TRY(ensure_network_rules(call, bridge, result, undo));
   result.interfaces = std::move(attached.interfaces);
   for (cni::IpConfig& ip : result.ips) ip.interface = attached.guest;

@@ -27,6 +27,15 @@ Result<void> delete_unused(Call& call, int index) {
   return net::delete_link(call.host, index, net::DeleteWait::kNotice);
 }
 
+/// The kernel only says that it does not support something.
+Error explain(Error error, const Config& config) {
+  if (error.kind != Kind::kUnsupportedKernel || !config.uses_vlans()) return error;
+  error.message = fmt::format("\"{}\" on bridge '{}': this kernel's bridges have no VLAN filtering ({})",
+                              config.vlan != 0 ? "vlan" : "vlanTrunk", config.bridge, error.message);
+  error.hint = "leave the VLAN keys out, or use a kernel with CONFIG_BRIDGE_VLAN_FILTERING";
+  return error;
+}
+
 Result<Bridge> create(Call& call, Undo& undo) {
   const Config& config = call.config;
   const addr::Mac mac = bridge_mac(call);
@@ -54,8 +63,9 @@ Result<void> complete(Call& call, const net::Link& link, bool ours) {
   // A process killed between the two messages of the creation leaves one without alias.
   if (ours && link.alias.empty()) change.alias = cni::network_alias(call.attachment.network);
   if (change.up || change.promiscuous || change.alias) TRY(net::set_link(call.host, link.index, change));
-  if (call.config.uses_vlans() && !(link.bridge && link.bridge->vlan_filtering))
-    TRY(net::set_vlan_filtering(call.host, link.index, true));
+  if (!call.config.uses_vlans() || (link.bridge && link.bridge->vlan_filtering)) return {};
+  const Result<void> set = net::set_vlan_filtering(call.host, link.index, true);
+  if (!set) return std::unexpected(explain(set.error(), call.config));
   return {};
 }
 
@@ -74,7 +84,8 @@ Result<Bridge> ensure_bridge(Call& call, Undo& undo) {
   Bridge made;
   if (!found) {
     Result<Bridge> created = create(call, undo);
-    if (!created && created.error().kind != Kind::kExists) return created;
+    if (!created && created.error().kind != Kind::kExists)
+      return std::unexpected(explain(std::move(created).error(), call.config));
     if (created) made = *created;
     found = TRY(net::get_link(call.host, call.config.bridge));  // ours, or that of a call that was faster
   }

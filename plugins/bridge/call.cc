@@ -1,6 +1,8 @@
 #include "plugins/bridge/call.h"
 
 #include "lib/base/hash.h"
+#include "lib/base/log.h"
+#include "lib/cni/fields.h"
 
 namespace slicer::bridge {
 namespace {
@@ -11,17 +13,30 @@ Result<Sandbox> open_sandbox(const std::string& path) {
   return Sandbox{.ns = std::move(ns), .routes = std::move(routes)};
 }
 
-}  // namespace
-
-Result<Call> open_call(const cni::Request& request) {
+Result<Call> open_with(const cni::Request& request, Config config) {
   const cni::Environment& env = request.env;
-  Config config = TRY(parse_config(request.conf, env));
   Call call{.request = request,
             .config = std::move(config),
             .attachment = {.network = request.conf.name, .container_id = env.container_id, .ifname = env.ifname},
             .host = TRY(net::RouteSocket::open())};
   if (request.netns_present && !request.host_netns) call.sandbox = TRY(open_sandbox(env.netns));
   return call;
+}
+
+}  // namespace
+
+Result<Call> open_call(const cni::Request& request) {
+  return open_with(request, TRY(parse_config(request.conf, request.env)));
+}
+
+Result<Call> open_cleanup_call(const cni::Request& request) {
+  Result<Config> config = parse_config(request.conf, request.env);
+  if (config) return open_with(request, std::move(*config));
+  log_line(config.error().message + ", ignoring");
+  Config least;
+  if (const Result<std::string> name = cni::string_field(request.conf.raw, "bridge"); name && !name->empty())
+    least.bridge = *name;
+  return open_with(request, std::move(least));
 }
 
 addr::Mac device_mac(const cni::Attachment& attachment, const char* role) {

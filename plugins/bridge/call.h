@@ -33,6 +33,9 @@ struct Call {
 /// Checks the configuration, then opens the host's namespace and CNI_NETNS. Errors: as parse_config() and
 /// net::Netns::open().
 Result<Call> open_call(const cni::Request& request);
+/// The same for DEL and GC, which must clean up after a configuration that was edited wrongly since the ADD: a key that
+/// cannot be read is logged, and only the bridge's name is used.
+Result<Call> open_cleanup_call(const cni::Request& request);
 
 /// The guest as the network sees it.
 struct GuestPlan {

@@ -70,7 +70,7 @@ Result<void> delete_stale(net::RouteSocket& host, const net::Link& link) {
 }  // namespace
 
 Result<void> del(const cni::Request& request) {
-  Call call = TRY(open_call(request));
+  Call call = TRY(open_cleanup_call(request));
   Steps steps;
   steps.take(delete_private(call));
   steps.take(delete_host_tap(call));
@@ -81,7 +81,7 @@ Result<void> del(const cni::Request& request) {
 
 Result<void> gc(const cni::Request& request) {
   if (!request.conf.valid_attachments) return {};  // no list is no information
-  Call call = TRY(open_call(request));
+  Call call = TRY(open_cleanup_call(request));
   Steps steps;
   const Result<std::vector<net::Link>> links = net::list_links(call.host, "");
   if (links) {
