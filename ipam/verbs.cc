@@ -54,7 +54,10 @@ Result<void> check_writable(std::string path) {
   if (access(path.c_str(), W_OK) != 0) return fail_errno(errno, fmt::format("write to '{}'", path));
   struct statvfs info{};
   if (statvfs(path.c_str(), &info) != 0) return fail_errno(errno, fmt::format("look at '{}'", path));
-  if (info.f_bavail == 0 || (info.f_files != 0 && info.f_favail == 0))
+  // An ADD makes two small files an address, two more the first time, and now and then a larger index.
+  constexpr fsblkcnt_t kFewestBlocks = 16;
+  constexpr fsfilcnt_t kFewestFiles = 8;
+  if (info.f_bavail < kFewestBlocks || (info.f_files != 0 && info.f_favail < kFewestFiles))
     return fail_errno(ENOSPC, fmt::format("write to '{}'", path));
   return {};
 }
