@@ -37,6 +37,16 @@ Result<void> set_alias(RouteSocket& ns, int index, const std::string& alias) {
   return set_link(ns, index, {.alias = alias});
 }
 
+Result<void> raise(RouteSocket& ns, const std::string& name) {
+  return set_link(ns, TRY(get_link_index(ns, name)), {.up = true}).context("raise link '" + name + "'");
+}
+
+Result<void> raise_peer(RouteSocket& ns, const VethSpec& spec) {
+  if (spec.peer_ns == nullptr) return raise(ns, spec.peer.name);
+  RouteSocket there = TRY(RouteSocket::open_in(*spec.peer_ns));
+  return raise(there, spec.peer.name);
+}
+
 }  // namespace
 
 Result<void> set_link(RouteSocket& ns, int index, const LinkChange& change) {
@@ -70,7 +80,10 @@ Result<int> create_bridge(RouteSocket& ns, const BridgeSpec& spec) {
   });
   TRY(ns.transact(message, "create bridge '" + spec.name + "'"));
   const int index = TRY(get_link_index(ns, spec.name));
-  TRY(set_alias(ns, index, spec.alias));
+  if (Result<void> named = set_alias(ns, index, spec.alias); !named) {
+    (void)delete_link(ns, index);  // the first error is the one to tell
+    return std::unexpected(std::move(named).error());
+  }
   return index;
 }
 
@@ -93,7 +106,7 @@ Result<int> create_veth(RouteSocket& ns, const VethSpec& spec) {
   message.nest(IFLA_LINKINFO, [&] {
     message.text(IFLA_INFO_KIND, "veth").nest(IFLA_INFO_DATA, [&] {
       message.nest(VETH_INFO_PEER, [&] {
-        message.header(header_of(0, spec.peer.up));
+        message.header(header_of(0, false));
         put_end(message, spec.peer);
         if (spec.peer_ns != nullptr) message.s32(IFLA_NET_NS_FD, spec.peer_ns->fd());
       });
@@ -101,7 +114,12 @@ Result<int> create_veth(RouteSocket& ns, const VethSpec& spec) {
   });
   TRY(ns.transact(message, "create veth '" + spec.here.name + "' with peer '" + spec.peer.name + "'"));
   const int index = TRY(get_link_index(ns, spec.here.name));
-  TRY(set_alias(ns, index, spec.alias));
+  Result<void> finished = set_alias(ns, index, spec.alias);
+  if (finished && spec.peer.up) finished = raise_peer(ns, spec);
+  if (!finished) {
+    (void)delete_link(ns, index);  // the first error is the one to tell
+    return std::unexpected(std::move(finished).error());
+  }
   return index;
 }
 

@@ -98,6 +98,8 @@ struct VethEnd {
   std::optional<addr::Mac> mac = {};
   unsigned mtu_bytes = 0;  ///< 0: the kernel's default
   uint32_t group = 0;
+  /// Of the peer: by a second message in its namespace, since the kernel refuses to raise it in the creating one
+  /// (ENOTCONN, drivers/net/veth.c, veth_open()). Who has a session there anyway says false, and does it cheaper.
   bool up = true;
 };
 struct VethSpec {
@@ -107,8 +109,9 @@ struct VethSpec {
   VethEnd peer = {};
   const Netns* peer_ns = nullptr;  ///< nullptr: the session's too
 };
-/// Both ends complete and in their namespaces by one RTM_NEWLINK. @return the index of `here`; the peer's is
-/// get_link_index() in its namespace. Errors: kExists (either name), kNotFound (master), kExhausted, kSystem.
+/// Both ends complete (but for alias and the peer's state) and in their namespaces by one RTM_NEWLINK. @return the
+/// index of `here`; the peer's is get_link_index() in its namespace. Errors: kExists (either name), kNotFound (master),
+/// kExhausted, kSystem.
 Result<int> create_veth(RouteSocket& ns, const VethSpec& spec);
 
 /// How long a deletion takes. The kernel ends each with an RCU barrier of 9 to 30 ms after the link is gone for all.

@@ -1,5 +1,5 @@
 // The guard's program in a small interpreter of classic BPF; the kernel runs the same frames in
-// tests/system/net_guard_test.cc.
+// tests/system/net/guard_test.cc.
 #include <doctest/doctest.h>
 #include <linux/filter.h>
 

@@ -1,0 +1,156 @@
+// The anti-spoofing filter and the tc redirect on the real kernel, with frames as a guest's hypervisor writes them.
+#include <cstdio>
+
+#include "lib/net/link.h"
+#include "lib/net/tap.h"
+#include "lib/net/tc_guard.h"
+#include "lib/net/tc_redirect.h"
+#include "tests/system/fixture/guest.h"
+#include "tests/system/fixture/host.h"
+#include "tests/system/fixture/process.h"
+#include "tests/system/net/helpers.h"
+#include "tests/unit/net/guard_frames.h"
+
+using namespace slicer;
+using namespace slicer::test;
+using net::RouteSocket;
+
+namespace {
+
+/// Two TAPs on a bridge: what passes the guard of vmtap0 arrives at vmtap1, since all frames here go to all.
+struct Place {
+  RouteSocket ns = got(RouteSocket::open());
+  int bridge = got(net::create_bridge(ns, {.name = "slb0"}));
+  int port = got(net::create_tap(nullptr, ns, {.name = "vmtap0", .master = bridge}));
+  int other = got(net::create_tap(nullptr, ns, {.name = "vmtap1", .master = bridge}));
+};
+
+/// With bridge-nf-call-iptables the bridge cuts padding off IP frames, by which these tests tell them apart.
+void leave_frames_alone() {
+  for (const char* key : {"iptables", "ip6tables", "arptables"})
+    if (const std::string name = std::string("net/bridge/bridge-nf-call-") + key; !Host::sysctl(name).empty())
+      Host::sysctl(name, "0");
+}
+
+/// A frame that every guard of these tests lets through, to tell that all before it has been worked on.
+Bytes marker() { return arp_frame({.sender_ip = "192.0.2.7", .operation = 2}); }
+
+/// Whether `frame` comes out at `to` after `from` sent it. It is told apart by its last bytes.
+bool arrives(const RawGuest& from, const RawGuest& to, Bytes frame) {
+  frame.push_back(0xab);
+  from.send(frame);
+  from.send(marker());
+  bool seen = false;
+  const auto end = to.receive(
+      [&](const Bytes& each) {
+        seen = seen || each == frame;
+        return each == marker();
+      },
+      std::chrono::seconds(5));
+  REQUIRE(end.has_value());
+  return seen;
+}
+
+}  // namespace
+
+TEST_CASE("guard: the kernel passes and drops what the program's tests say") {
+  const Host host;
+  Place at;
+  // The bridge looks at multicast itself, and takes what is malformed away.
+  Host::sysctl("net/ipv6/conf/slb0/disable_ipv6", "1");
+  (void)must("ip link set slb0 type bridge mcast_snooping 0");
+  leave_frames_alone();
+  const RawGuest guest({.tap = "vmtap0"});
+  const RawGuest other({.tap = "vmtap1"});
+  wait_for_forwarding({"vmtap0", "vmtap1"});
+  for (const GuardCase& each : guard_cases()) {
+    // Without a guard all of them arrive: the test sees what it claims to see. (STP's frames are for no other port.)
+    CAPTURE(each.what);
+    CHECK(arrives(guest, other, each.frame));
+  }
+  got(net::ensure_guard(at.ns, at.port, guarded_guest()));
+  for (const GuardCase& each : guard_cases()) {
+    CAPTURE(each.what);
+    CHECK(arrives(guest, other, each.frame) == each.passes);
+  }
+  got(net::delete_guard(at.ns, at.port));
+  CHECK(arrives(guest, other, ipv4_frame("192.0.2.9")));
+}
+
+TEST_CASE("guard: a tagged frame passes only where tags are allowed") {
+  const Host host;
+  Place at;
+  const RawGuest guest({.tap = "vmtap0"});
+  const RawGuest other({.tap = "vmtap1"});
+  leave_frames_alone();
+  wait_for_forwarding({"vmtap0", "vmtap1"});
+  const Bytes plain = ipv4_frame("192.0.2.7");
+  Bytes tagged(plain.begin(), plain.begin() + 12);
+  tagged.insert(tagged.end(), {0x81, 0x00, 0x00, 0x05});
+  tagged.insert(tagged.end(), plain.begin() + 12, plain.end());
+  net::GuardSpec spec = guarded_guest();
+  got(net::ensure_guard(at.ns, at.port, spec));
+  CHECK_FALSE(arrives(guest, other, tagged));
+  spec.allow_vlan_tags = true;
+  got(net::ensure_guard(at.ns, at.port, spec));
+  CHECK(arrives(guest, other, tagged));
+}
+
+TEST_CASE("guard: is replaced in place, compared to the letter, and removed once") {
+  const Host host;
+  Place at;
+  net::GuardSpec spec = guarded_guest();
+  CHECK_FALSE(got(net::has_guard(at.ns, at.port, spec)));
+  got(net::delete_guard(at.ns, at.port));
+  for (int i = 0; i < 2; ++i) got(net::ensure_guard(at.ns, at.port, spec));
+  CHECK(got(net::has_guard(at.ns, at.port, spec)));
+  CHECK_FALSE(got(net::has_guard(at.ns, at.other, spec)));
+  spec.sources.pop_back();
+  CHECK_FALSE(got(net::has_guard(at.ns, at.port, spec)));
+  got(net::ensure_guard(at.ns, at.port, spec));
+  CHECK(got(net::has_guard(at.ns, at.port, spec)));
+  CHECK(words(must("tc filter show dev vmtap0 ingress")).size() > 0);
+  for (int i = 0; i < 2; ++i) got(net::delete_guard(at.ns, at.port));
+  CHECK_FALSE(got(net::has_guard(at.ns, at.port, spec)));
+  CHECK(refused(net::ensure_guard(at.ns, 4711, spec)).kind == Kind::kNotFound);
+}
+
+TEST_CASE("redirect: frames go both ways between a veth and a TAP, and spoofed ones are stopped before it") {
+  const Host host;
+  const slicer::test::Netns vm("vm");
+  const net::Netns there = got(net::Netns::open(vm.path()));
+  RouteSocket ns = got(RouteSocket::open());
+  RouteSocket inside = got(RouteSocket::open_in(there));
+  const int bridge = got(net::create_bridge(ns, {.name = "slb0"}));
+  (void)got(
+      net::create_veth(ns, {.here = {.name = "slv0"}, .master = bridge, .peer = {.name = "slx0"}, .peer_ns = &there}));
+  const int veth = got(net::get_link_index(inside, "slx0"));
+  const int tap = got(net::create_tap(&there, inside, {.name = "tap0"}));
+  (void)got(net::create_tap(nullptr, ns, {.name = "vmtap1", .master = bridge}));
+  leave_frames_alone();
+  CHECK_FALSE(got(net::has_redirect(inside, tap, veth)));
+  for (int i = 0; i < 2; ++i) got(net::ensure_redirect_pair(inside, tap, veth));
+  CHECK(got(net::has_redirect(inside, tap, veth)));
+  CHECK(got(net::has_redirect(inside, veth, tap)));
+  CHECK_FALSE(got(net::has_redirect(inside, veth, veth)));
+  got(net::ensure_guard(inside, tap, guarded_guest()));
+  const RawGuest guest({.tap = "tap0", .netns = vm.path()});
+  const RawGuest other({.tap = "vmtap1"});
+  wait_for_forwarding({"slv0", "vmtap1"});
+  CHECK(arrives(guest, other, ipv4_frame("192.0.2.7")));
+  CHECK_FALSE(arrives(guest, other, ipv4_frame("192.0.2.9")));
+  CHECK(arrives(other, guest, ipv4_frame("192.0.2.9", kOtherMac)));
+  got(net::delete_guard(inside, tap));
+  CHECK(arrives(guest, other, ipv4_frame("192.0.2.9")));  // the redirect stands on its own
+  for (int i = 0; i < 2; ++i) got(net::delete_redirect(inside, tap));
+  CHECK_FALSE(got(net::has_redirect(inside, tap, veth)));
+  CHECK(got(net::has_redirect(inside, veth, tap)));
+}
+
+TEST_CASE("redirect: a link that is gone is not found") {
+  const Host host;
+  Place at;
+  CHECK(refused(net::ensure_redirect_pair(at.ns, at.port, 4711)).kind == Kind::kNotFound);
+  CHECK_FALSE(got(net::has_redirect(at.ns, 4711, at.port)));
+  got(net::delete_redirect(at.ns, 4711));
+}
