@@ -1,0 +1,211 @@
+// slicer-run doctor: each defect is seen, named and has a remedy; a good host has none of them.
+
+#include <doctest/doctest.h>
+
+#include <filesystem>
+
+#include "tests/system/chain/operator.h"
+#include "tests/system/fixture/snapshot.h"
+
+using namespace slicer;
+using namespace slicer::test;
+
+namespace {
+
+constexpr const char* kSubnet = "198.51.100.0/24";
+
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+/// What doctor says on one subject: "fail: <what> (<remedy>)" lines.
+struct Report {
+  Report() : outcome(slicer_run({"doctor", "--json"})) {
+    all = Json::parse(outcome.out, nullptr, false);
+    if (all.is_discarded()) give_up("doctor printed no JSON: " + outcome.out + outcome.err);
+  }
+  [[nodiscard]] std::string of(const std::string& check) const {
+    std::string text;
+    for (const Json& finding : all) {
+      if (finding["check"] != check) continue;
+      text += finding["level"].get<std::string>() + ": " + finding["what"].get<std::string>();
+      if (finding.contains("remedy")) text += " (" + finding["remedy"].get<std::string>() + ")";
+      text += "\n";
+    }
+    return text;
+  }
+  Outcome outcome = {};
+  Json all = {};
+};
+
+struct OneNetwork : Host {
+  OneNetwork() { write_list("51-slicer.conflist", network_list("slicer", "slicer0", kSubnet)); }
+};
+
+}  // namespace
+
+TEST_CASE("doctor: a good network is found good, nothing is changed, and no check is without a word") {
+  const OneNetwork host;
+  const std::string before = snapshot({.folders = {"/run", "/var/lib/cni", "/etc/cni"}});
+  const Report report;
+  CHECK(difference(before, snapshot({.folders = {"/run", "/var/lib/cni", "/etc/cni"}})) == "");
+  for (const char* check : {"kernel.bridge", "kernel.tap", "kernel.veth", "kernel.guard", "kernel.redirect",
+                            "kernel.nftables", "tun", "network", "forwarding", "firewall", "pool", "leftovers"}) {
+    CAPTURE(check);
+    CHECK_MESSAGE(report.of(check).starts_with("ok: "), report.of(check));
+    CHECK_FALSE(contains(report.of(check), "fail: "));
+  }
+  for (const char* check : {"kvm", "user", "machine-id", "image", "networkd", "networkmanager"})
+    CHECK_FALSE(report.of(check).empty());
+  for (const Json& finding : report.all) CHECK((finding["level"] == "ok" || finding.contains("remedy")));
+}
+
+TEST_CASE("doctor: exits 1 exactly when something fails, and says so in words") {
+  const OneNetwork host;
+  write_text("/etc/cni/net.d/10-broken.conflist", "{");
+  const Outcome told = slicer_run({"doctor"});
+  CHECK(told.exit_code == 1);
+  CHECK(contains(told.out, "fail  conflist         read network '/etc/cni/net.d/10-broken.conflist': "));
+  CHECK(contains(told.out, "do: mend the file or move it away: no network behind it can be found\n"));
+  const Report report;
+  size_t failures = 0;
+  for (const Json& finding : report.all) failures += finding["level"] == "fail" ? 1 : 0;
+  CHECK(failures > 0);
+  CHECK(report.outcome.exit_code == 1);
+}
+
+TEST_CASE("doctor: plugins that are absent, no programs of CNI, or of other versions") {
+  const OneNetwork host;
+  write_text("/run/bin/tired", "#!/bin/sh\nexit 3\n");
+  write_text("/run/bin/old",
+             "#!/bin/sh\necho '{\"cniVersion\": \"0.4.0\", \"supportedVersions\": [\"0.3.1\", \"0.4.0\"]}'\n");
+  for (const char* name : {"tired", "old"}) {
+    std::filesystem::permissions(std::string("/run/bin/") + name, std::filesystem::perms::owner_all);
+    std::filesystem::create_symlink(std::string("/run/bin/") + name, std::string("/run/bin/link-") + name);
+  }
+  Json list = network_list("strange", "br0", "203.0.113.0/24");
+  list["plugins"] = {{{"type", "absent"}}, {{"type", "tired"}}, {{"type", "old"}}};
+  write_list("60-strange.conflist", list);
+  const Outcome told = run({bin_dir() + "/slicer-run", "--cni-path", bin_dir() + ":/run/bin", "doctor"},
+                           {.env = {{{"PATH", "/usr/sbin:/usr/bin:/sbin:/bin"}}}});
+  CHECK(told.exit_code == 1);
+  CHECK(contains(told.out, "network 'strange': find plugin 'absent' in '"));
+  CHECK(contains(told.out, "network 'strange': VERSION: run 'tired': failed"));
+  CHECK(contains(told.out, "network 'strange': '/run/bin/old' speaks 0.3.1, 0.4.0, not the network's 1.1.0"));
+}
+
+TEST_CASE("doctor: pools that overlap one another, the host's addresses or its routes") {
+  const OneNetwork host;
+  write_list("52-more.conflist", network_list("more", "slicer1", "198.51.100.128/25"));
+  CHECK(contains(Report().of("pool"),
+                 "fail: networks 'slicer' and 'more' overlap: 198.51.100.0/24 and 198.51.100.128/25"));
+  write_list("52-more.conflist", network_list("more", "slicer1", "203.0.113.0/24"));
+  CHECK(Report().of("pool").starts_with("ok: "));
+  (void)must("ip link add dummy-lan type veth peer name dummy-peer");
+  (void)must("ip addr add 203.0.113.7/32 dev dummy-lan");
+  CHECK(contains(Report().of("pool"),
+                 "fail: the host has 203.0.113.7 on dummy-lan, inside 203.0.113.0/24 of network 'more'"));
+  (void)must("ip addr del 203.0.113.7/32 dev dummy-lan");
+  (void)must("ip addr add 192.0.2.1/24 dev dummy-lan");
+  (void)must("ip link set dummy-lan up");
+  (void)must("ip link set dummy-peer up");
+  (void)must("ip route add default via 192.0.2.2");
+  CHECK(Report().of("pool").starts_with("ok: "));
+  (void)must("ip route add 203.0.0.0/16 via 192.0.2.2");
+  CHECK(contains(Report().of("pool"),
+                 "warn: 203.0.113.0/24 of network 'more' lies in 203.0.0.0/16, which the host reaches by dummy-lan"));
+}
+
+TEST_CASE("doctor: a network that is in use does not disturb itself") {
+  const OneNetwork host;
+  attach_with_record({.name = "demo-1"}, true);
+  const Report report;
+  CHECK_MESSAGE(report.of("pool").starts_with("ok: "), report.of("pool"));
+  CHECK(report.of("allocation").empty());
+  CHECK(report.of("leftovers").starts_with("ok: "));
+  CHECK(report.of("forwarding").starts_with("ok: net.ipv4.ip_forward is on"));
+}
+
+TEST_CASE("doctor: pools that are nearly or quite full") {
+  const Host host;
+  write_list("51-slicer.conflist", network_list("slicer", "slicer0", "198.51.100.0/28"));  // 13 addresses and a gateway
+  for (int i = 2; i <= 13; ++i)
+    write_text("/var/lib/cni/networks/slicer/198.51.100." + std::to_string(i), "vm-" + std::to_string(i) + "\r\neth0");
+  CHECK(contains(Report().of("pool"), "warn: network 'slicer': 12 of 13 addresses are in use"));
+  write_text("/var/lib/cni/networks/slicer/198.51.100.14", "vm-14\r\neth0");
+  CHECK(contains(Report().of("pool"), "fail: network 'slicer': 13 of 13 addresses are in use"));
+}
+
+TEST_CASE("doctor: an address kept for nobody is told with the file to remove; one from before the boot is not") {
+  OneNetwork host;
+  attach({.name = "before", .tap = "vmtap7"});
+  host.reboot();
+  std::filesystem::remove_all("/var/lib/cni/results");
+  write_text("/var/lib/cni/networks/slicer/198.51.100.9", "nobody\r\neth0");
+  const std::string told = Report().of("allocation");
+  CHECK(told ==
+        "warn: 198.51.100.9 of network 'slicer' is kept for nobody (eth0), which no runtime's cache knows "
+        "(if it is gone: rm '/var/lib/cni/networks/slicer/198.51.100.9')\n");
+}
+
+TEST_CASE("doctor: dead VMs and what other runtimes left") {
+  const OneNetwork host;
+  attach_with_record({.name = "dead"}, false);
+  write_text("/var/lib/cni/results/slicer-pod-eth0",
+             R"({"kind": "cniCacheV1", "containerId": "pod", "ifName": "eth0", "networkName": "slicer", "config": "",
+                 "netns": "/run/netns/gone", "result": {"cniVersion": "1.0.0"}})");
+  const std::string told = Report().of("leftovers");
+  CHECK(contains(told, "warn: a dead VM left dead (vmtap0) on network 'slicer' (slicer-run gc)"));
+  CHECK(contains(told, "warn: another runtime left pod (eth0) on network 'slicer': its namespace is gone"));
+}
+
+TEST_CASE("doctor: forwarding that somebody switched off under a network") {
+  const OneNetwork host;
+  CHECK(contains(Report().of("forwarding"), "ok: net.ipv4.ip_forward is off; the first VM"));
+  attach_with_record({.name = "demo-1"}, true);
+  Host::sysctl("net/ipv4/ip_forward", "0");
+  CHECK(contains(Report().of("forwarding"), "fail: net.ipv4.ip_forward is off: VMs of network 'slicer'"));
+}
+
+TEST_CASE("doctor: a foreign FORWARD chain that drops, and the opening that is or is not there") {
+  if (run({"iptables-nft", "-V"}).exit_code != 0) SLICER_SKIP("needs the program iptables-nft");
+  const OneNetwork host;
+  (void)must("iptables-nft -P FORWARD DROP");
+  CHECK(contains(Report().of("firewall"),
+                 "ok: chain 'FORWARD' of table 'ip filter' (iptables) drops what is forwarded; "
+                 "the first VM of network 'slicer' gets its opening"));
+  attach_with_record({.name = "demo-1"}, true);
+  CHECK(contains(Report().of("firewall"), "but lets network 'slicer' through"));
+  (void)must("iptables-nft -F FORWARD");
+  CHECK(contains(Report().of("firewall"),
+                 "fail: chain 'FORWARD' of table 'ip filter' (iptables) drops what is "
+                 "forwarded, and the opening of network 'slicer' is gone"));
+  Json list = network_list("slicer", "slicer0", kSubnet);
+  list["plugins"].erase(1);
+  write_list("51-slicer.conflist", list);
+  CHECK(contains(Report().of("firewall"), "add {\"type\": \"slicer-firewall\"} to its plugins"));
+}
+
+TEST_CASE("doctor: systemd-networkd and NetworkManager that would take our links") {
+  const OneNetwork host;
+  write_text("/run/systemd/netif/state", "");
+  write_text("/run/systemd/network/01-greedy.network", "[Match]\nName=*\n[Network]\nDHCP=yes\n");
+  std::string told = Report().of("networkd");
+  CHECK(contains(
+      told,
+      "fail: systemd-networkd takes slicer0 of network 'slicer' over, by '/run/systemd/network/01-greedy.network'"));
+  CHECK(contains(told, "takes vmtap* of network 'slicer' over"));
+  write_text("/run/systemd/network/00-slicer.network", "[Match]\nName=slicer0 vmtap* sl*\n[Link]\nUnmanaged=yes\n");
+  told = Report().of("networkd");
+  CHECK(told == "ok: systemd-networkd leaves our links alone\n");
+  write_text("/run/NetworkManager/conf.d/10.conf", "");
+  CHECK(contains(Report().of("networkmanager"), "warn: NetworkManager may take slicer0 of network 'slicer' over"));
+  write_text("/run/NetworkManager/conf.d/10.conf",
+             "[keyfile]\nunmanaged-devices=interface-name:sl*;interface-name:vmtap*\n");
+  CHECK(Report().of("networkmanager") == "ok: NetworkManager leaves our links alone\n");
+}
+
+TEST_CASE("doctor: an empty folder of networks") {
+  const Host host;
+  const Report report;
+  CHECK(contains(report.of("conflist"), "warn: no network in '/etc/cni/net.d'"));
+  CHECK(report.of("network").empty());
+}
