@@ -75,7 +75,8 @@ Result<Cidr> parse_cidr(std::string_view text) {
                 "write it as ADDRESS/LENGTH, for example 192.0.2.0/24");
   }
   const Ip ip = TRY(parse_ip(text.substr(0, slash)));
-  return Cidr{.ip = ip, .prefix = TRY(parse_prefix(text.substr(slash + 1), ip.family(), text))};
+  const unsigned prefix = TRY(parse_prefix(text.substr(slash + 1), ip.family(), text));
+  return Cidr{.ip = ip, .prefix = prefix};
 }
 
 Result<Cidr> parse_cidr_or_ip(std::string_view text) {
