@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdio>
@@ -13,7 +14,6 @@ namespace slicer::ipam {
 namespace {
 
 constexpr const char* kStageName = ".stage";
-constexpr const char* kReplaceName = ".replace";
 
 std::string full(const Folder& folder, const std::string& name) { return folder.path + "/" + name; }
 
@@ -27,8 +27,8 @@ Result<void> write_all(int fd, std::string_view content) {
   return {};
 }
 
-Result<UniqueFd> create_named(const Folder& scratch, const char* name) {
-  UniqueFd fd(openat(scratch.fd.get(), name, O_CREAT | O_TRUNC | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0600));
+Result<UniqueFd> create_named(const Folder& scratch) {
+  UniqueFd fd(openat(scratch.fd.get(), kStageName, O_CREAT | O_TRUNC | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!fd.valid()) return fail_errno(errno, "create a file in '" + scratch.path + "'");
   return fd;
 }
@@ -48,7 +48,7 @@ Result<StagedFile> StagedFile::stage(const Folder& scratch, std::string_view con
   UniqueFd unnamed(openat(scratch.fd.get(), ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600));
   const bool named = !unnamed.valid() && (errno == EOPNOTSUPP || errno == EISDIR || errno == ENOENT);
   if (!unnamed.valid() && !named) return fail_errno(errno, action);
-  StagedFile file(named ? TRY(create_named(scratch, kStageName)) : std::move(unnamed), named ? scratch.fd.get() : -1);
+  StagedFile file(named ? TRY(create_named(scratch)) : std::move(unnamed), named ? scratch.fd.get() : -1);
   TRY(write_all(file.fd_.get(), content).context(action));
   const std::array<timespec, 2> times{time, time};
   if (futimens(file.fd_.get(), times.data()) != 0) return fail_errno(errno, action);
@@ -77,16 +77,14 @@ Result<bool> StagedFile::link_as(const Folder& folder, const std::string& name) 
 
 Result<void> replace_file(const Folder& scratch, const Folder& folder, const std::string& name,
                           std::string_view content) {
-  const std::string action = fmt::format("write '{}'", full(folder, name));
-  const UniqueFd fd = TRY(create_named(scratch, kReplaceName));
-  TRY(write_all(fd.get(), content).context(action));
-  if (renameat(scratch.fd.get(), kReplaceName, folder.fd.get(), name.c_str()) != 0) return fail_errno(errno, action);
-  return {};
+  StagedFile file = TRY(StagedFile::stage(scratch, content, {.tv_sec = 0, .tv_nsec = UTIME_NOW}));
+  TRY(remove_file(folder, name));
+  if (TRY(file.link_as(folder, name))) return {};
+  return fail(Kind::kBusy, fmt::format("write '{}': another process writes it too", full(folder, name)));
 }
 
 void remove_leftovers(const Folder& scratch) {
-  (void)unlinkat(scratch.fd.get(), kStageName, 0);    // absent is the rule
-  (void)unlinkat(scratch.fd.get(), kReplaceName, 0);  // absent is the rule
+  (void)unlinkat(scratch.fd.get(), kStageName, 0);  // absent is the rule
 }
 
 Result<DatedContent> read_dated(const Folder& folder, const std::string& name, size_t limit) {
@@ -101,16 +99,16 @@ Result<DatedContent> read_dated(const Folder& folder, const std::string& name, s
   struct stat info{};
   if (fstat(fd.get(), &info) != 0) return fail_errno(errno, action);
   if (!S_ISREG(info.st_mode)) return fail(Kind::kSystem, action + ": not a regular file");
-  DatedContent file{.content = std::string(limit + 1, '\0'), .mtime = info.st_mtim};
-  size_t size = 0;
-  while (size < file.content.size()) {
-    const ssize_t count = read(fd.get(), file.content.data() + size, file.content.size() - size);
+  DatedContent file{.mtime = info.st_mtim};
+  std::array<char, 4096> chunk;
+  while (file.content.size() <= limit) {
+    const ssize_t count = read(fd.get(), chunk.data(), std::min(chunk.size(), limit + 1 - file.content.size()));
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return fail_errno(errno, action);
     if (count == 0) break;
-    size += static_cast<size_t>(count);
+    file.content.append(chunk.data(), static_cast<size_t>(count));
+    if (count == info.st_size) break;  // all of it; asking for more costs a call per file of a scan
   }
-  file.content.resize(size);
   return file;
 }
 

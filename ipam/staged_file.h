@@ -39,7 +39,8 @@ class StagedFile {
   int scratch_ = -1;  ///< the folder of the temporary name; -1 when the file has none
 };
 
-/// rename(2) of a complete file over folder/name, by way of a fixed temporary name in `scratch`.
+/// Puts a complete file in the place of folder/name: unlink, then link. Not rename(2), which makes ext4 write the data
+/// out at once (auto_da_alloc); killed in between there is no file, so only for what may be missing.
 Result<void> replace_file(const Folder& scratch, const Folder& folder, const std::string& name,
                           std::string_view content);
 
