@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 
 #include "ipam/range_config.h"
 #include "lib/cni/fields.h"
@@ -22,19 +23,33 @@ Result<unsigned> block_of(const Json& ipam) {
   return static_cast<unsigned>(block);
 }
 
+/// A range and the set it is of.
+struct Part {
+  addr::IpRange range = {};
+  size_t set = 0;
+};
+
+// Two that overlap, the lower one first. By sorting: a configuration may list thousands of addresses.
+std::optional<std::pair<Part, Part>> find_overlap(std::vector<Part> parts) {
+  std::ranges::sort(parts, {}, [](const Part& part) { return part.range.first; });
+  for (size_t i = 1; i < parts.size(); ++i)
+    if (parts[i].range.overlaps(parts[i - 1].range)) return std::pair(parts[i - 1], parts[i]);
+  return std::nullopt;
+}
+
 Result<void> check_segments(const std::vector<Segment>& segments) {
-  for (size_t i = 0; i < segments.size(); ++i) {
-    if (segments[i].range.family() != segments[0].range.family())
-      return fail(
-          Kind::kInvalidConfig,
-          fmt::format("{} and {}: IPv4 and IPv6 in one set", segments[0].range.text(), segments[i].range.text()),
-          "give each family a set of its own in \"ranges\"");
-    for (size_t j = 0; j < i; ++j) {
-      if (segments[i].range.overlaps(segments[j].range))
-        return fail(Kind::kInvalidConfig,
-                    fmt::format("{} and {} overlap", segments[j].range.text(), segments[i].range.text()));
-    }
+  std::vector<Part> parts;
+  for (const Segment& segment : segments) {
+    if (segment.range.family() != segments[0].range.family())
+      return fail(Kind::kInvalidConfig,
+                  fmt::format("{} and {}: IPv4 and IPv6 in one set", segments[0].range.text(), segment.range.text()),
+                  "give each family a set of its own in \"ranges\"");
+    parts.push_back({segment.range});
   }
+  if (const auto two = find_overlap(std::move(parts)))
+    return fail(Kind::kInvalidConfig,
+                fmt::format("{} and {} overlap", two->first.range.text(), two->second.range.text()),
+                "give each address once");
   return {};
 }
 
@@ -60,14 +75,16 @@ Result<void> add_sets(std::vector<Pool>& pools, const Json& sets, const char* ke
 
 Result<void> check_pools(const std::vector<Pool>& pools, const std::string& version) {
   std::array<int, 2> of_family{};
-  for (size_t i = 0; i < pools.size(); ++i) {
-    ++of_family[pools[i].family() == addr::Family::kIpv4 ? 0 : 1];
-    for (size_t j = 0; j < i; ++j) {
-      if (pools[i].overlaps(pools[j]))
-        return fail(Kind::kInvalidConfig, fmt::format("\"ranges\": set {} ({}) and set {} ({}) overlap", j,
-                                                      pools[j].text(), i, pools[i].text()));
-    }
+  std::vector<Part> parts;
+  for (size_t set = 0; set < pools.size(); ++set) {
+    ++of_family[pools[set].family() == addr::Family::kIpv4 ? 0 : 1];
+    for (const Segment& segment : pools[set].segments()) parts.push_back({segment.range, set});
   }
+  if (const auto two = find_overlap(std::move(parts)))
+    return fail(Kind::kInvalidConfig,
+                fmt::format("\"ranges\": {} of set {} and {} of set {} overlap", two->first.range.text(),
+                            two->first.set, two->second.range.text(), two->second.set),
+                "give each address once");
   if (std::ranges::max(of_family) > 1 && !cni::version_at_least(version, "0.3.0"))
     return fail(Kind::kInvalidConfig,
                 fmt::format("\"ranges\": more than one address of a family, which CNI {} cannot express", version),

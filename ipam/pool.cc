@@ -40,12 +40,6 @@ bool Pool::is_reserved(const Ip& ip) const {
   });
 }
 
-bool Pool::overlaps(const Pool& other) const {
-  return std::ranges::any_of(segments_, [&](const Segment& mine) {
-    return std::ranges::any_of(other.segments_, [&](const Segment& its) { return mine.range.overlaps(its.range); });
-  });
-}
-
 std::string Pool::text() const {
   std::string text;
   for (const Segment& segment : segments_) {

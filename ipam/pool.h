@@ -38,7 +38,6 @@ class Pool {
   /// In a segment and yet never given: a gateway of the pool, or in block mode the block of a link-local address that
   /// routers and clouds use (169.254.1.1, 169.254.169.254).
   [[nodiscard]] bool is_reserved(const addr::Ip& ip) const;
-  [[nodiscard]] bool overlaps(const Pool& other) const;
   /// "192.0.2.1-192.0.2.254,198.51.100.1-198.51.100.6"
   [[nodiscard]] std::string text() const;
 

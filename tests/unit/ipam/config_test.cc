@@ -144,7 +144,7 @@ TEST_CASE("ipam config: errors in ranges say where") {
   CHECK(error_of(R"({"ranges": [[{"subnet": "192.0.2.0/24"}, {"subnet": "2001:db8::/64"}]]})")
             .find("IPv4 and IPv6 in one set") != std::string::npos);
   CHECK(error_of(R"({"ranges": [[{"subnet": "192.0.2.0/24"}], [{"subnet": "192.0.2.128/25"}]]})") ==
-        R"("ranges": set 0 (192.0.2.1-192.0.2.254) and set 1 (192.0.2.129-192.0.2.254) overlap)");
+        R"("ranges": 192.0.2.1-192.0.2.254 of set 0 and 192.0.2.129-192.0.2.254 of set 1 overlap)");
   CHECK(error_of(R"({"subnet": 5})") == R"("ipam": "subnet": expected a string, got 5)");
   CHECK(error_of(R"({"subnet": "192.0.2.0/24", "routes": [{"gw": "192.0.2.1"}]})").starts_with(R"("routes"[0]: )"));
 }

@@ -66,10 +66,3 @@ TEST_CASE("pool: the blocks of 169.254.1.1 and 169.254.169.254 are never given")
   CHECK(metadata.is_reserved(ip("169.254.169.254")));
   CHECK_FALSE(metadata.is_reserved(ip("169.254.169.250")));
 }
-
-TEST_CASE("pool: overlaps") {
-  const Pool other({{.range = range("192.0.2.4-192.0.2.9"), .prefix = 24}});
-  CHECK(two_ranges().overlaps(other));
-  CHECK_FALSE(other.overlaps(Pool({{.range = range("192.0.2.10-192.0.2.11"), .prefix = 24}})));
-  CHECK_FALSE(other.overlaps(Pool({{.range = range("::-2001:db8::1"), .prefix = 24}})));
-}
