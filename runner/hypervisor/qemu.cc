@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdlib>
@@ -48,11 +49,19 @@ std::string network_device(const Machine& machine) {
   return device;
 }
 
-// The last thing that QEMU said, for the message about its end.
-std::string last_line(const std::string& path) {
-  std::string text = read_file(path).value_or("");
-  while (!text.empty() && text.back() == '\n') text.pop_back();
-  return text.substr(text.rfind('\n') + 1);
+// What QEMU said before its end, on one line; its warnings are no reason to end.
+std::string last_words(const std::string& path) {
+  constexpr size_t kMax = 400;
+  const std::string text = read_file(path).value_or("");
+  std::string words;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find('\n', at), text.size());
+    const std::string line = text.substr(at, end - at);
+    at = end + 1;
+    if (line.empty() || line.find("warning: ") != std::string::npos) continue;
+    words += (words.empty() ? "" : "; ") + line;
+  }
+  return words.substr(0, kMax);
 }
 
 Result<std::string> find_program(const std::string& name) {
@@ -182,7 +191,7 @@ Result<void> Qemu::start(Machine machine) {
 
   Result<void> answered = control_.handshake(kStartLimit);
   if (answered) return answered;
-  const std::string said = last_line(machine.log);
+  const std::string said = last_words(machine.log);
   return std::move(answered).context(said.empty() ? "start QEMU" : "start QEMU: it says '" + said + "'");
 }
 

@@ -66,7 +66,7 @@ class Supervisor {
       (void)send_report(report, std::unexpected(started.error()));  // nobody there: nobody to tell
       return 1;
     }
-    if (!send_report(report, record_)) (void)std::raise(SIGTERM);  // whoever asked for the VM is gone: it ends
+    if (!send_report(report, record_)) (void)std::raise(SIGINT);  // whoever asked for the VM is gone: it ends at once
     report.reset();
     log_to_file();
     watch_vm(*hypervisor_, *signals_, files_, [this] { enter(Phase::kStopping); });

@@ -15,8 +15,10 @@ namespace {
 
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
+constexpr Clock::time_point kNever = Clock::time_point::max();
 
 constexpr auto kPowerDownLimit = 15s;  // a Debian guest takes 3 s under TCG; one without ACPI never answers
+constexpr auto kPressInterval = 1s;    // a press is lost while the guest is still booting, so it is repeated
 constexpr auto kQuitLimit = 3s;
 constexpr auto kLogInterval = 2s;  // a serial console writes a few MiB in that time
 
@@ -45,9 +47,7 @@ class Watch {
   }
 
  private:
-  [[nodiscard]] Clock::time_point next_wakeup() const {
-    return step_ == Step::kNone ? next_log_ : std::min(next_log_, next_step_);
-  }
+  [[nodiscard]] Clock::time_point next_wakeup() const { return std::min({next_log_, next_step_, next_press_}); }
 
   void on_signal() {
     const int number = signals_.take();
@@ -58,24 +58,34 @@ class Watch {
   }
 
   void on_time() {
-    if (step_ != Step::kNone && Clock::now() >= next_step_)
-      go_to(step_ == Step::kPowerDown ? Step::kQuit : Step::kKill);
-    if (Clock::now() < next_log_) return;
+    const Clock::time_point now = Clock::now();
+    if (now >= next_press_) press();
+    if (now >= next_step_) go_to(step_ == Step::kPowerDown ? Step::kQuit : Step::kKill);
+    if (now < next_log_) return;
     bound_log(files_.console_log);
     bound_log(files_.hypervisor_log);
-    next_log_ = Clock::now() + kLogInterval;
+    next_log_ = now + kLogInterval;
+  }
+
+  void go_to(Step step) {
+    step_ = step;
+    next_press_ = kNever;
+    next_step_ = Clock::now() + (step == Step::kPowerDown ? kPowerDownLimit : kQuitLimit);
+    if (step == Step::kPowerDown) press();
+    if (step == Step::kQuit) next_if_failed(hypervisor_.quit());
+    if (step == Step::kKill) hypervisor_.kill();
+  }
+
+  void press() {
+    next_press_ = Clock::now() + kPressInterval;
+    next_if_failed(hypervisor_.power_down());
   }
 
   // A step that cannot be taken leads to the next at once.
-  void go_to(Step step) {
-    step_ = step;
-    Result<void> taken;
-    if (step == Step::kPowerDown) taken = hypervisor_.power_down();
-    if (step == Step::kQuit) taken = hypervisor_.quit();
-    if (step == Step::kKill) hypervisor_.kill();
-    if (!taken) log_line(taken.error().message + ", going on");
+  void next_if_failed(const Result<void>& taken) {
+    if (taken) return;
+    log_line(taken.error().message + ", going on");
     next_step_ = Clock::now();
-    if (taken) next_step_ += step == Step::kPowerDown ? kPowerDownLimit : kQuitLimit;
   }
 
   Hypervisor& hypervisor_;
@@ -83,7 +93,8 @@ class Watch {
   const VmFiles& files_;
   const std::function<void()>& on_stop_;
   Step step_ = Step::kNone;
-  Clock::time_point next_step_ = {};
+  Clock::time_point next_step_ = kNever;
+  Clock::time_point next_press_ = kNever;
   Clock::time_point next_log_ = Clock::now() + kLogInterval;
   bool events_open_ = true;
 };

@@ -9,9 +9,9 @@
 
 namespace slicer::runner {
 
-/// Returns when the hypervisor has ended, however that came about. SIGTERM or SIGHUP: the guest's power button, after
-/// 15 s QEMU's quit, after 3 s more SIGKILL. SIGINT: without the power button. Keeps the logs bounded meanwhile.
-/// `on_stop` is called once, when a signal ends the VM.
+/// Returns when the hypervisor has ended, however that came about. SIGTERM or SIGHUP: the guest's power button, every
+/// second; after 15 s QEMU's quit, after 3 s more SIGKILL. SIGINT: without the power button. Keeps the logs bounded
+/// meanwhile. `on_stop` is called once, when a signal ends the VM.
 void watch_vm(Hypervisor& hypervisor, const Signals& signals, const VmFiles& files,
               const std::function<void()>& on_stop);
 

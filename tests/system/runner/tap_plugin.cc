@@ -1,6 +1,8 @@
 // A network plugin for the runner's tests: a TAP and a fixed address, no bridge, no IPAM, no state. Keys:
 //   "address": CIDR of the VM     "gateway": CIDR that the host's end gets
 //   "log": a file that gets one line a call: "ADD <container> <ifname> <netns>"
+//   "addWhile": a file; ADD makes the TAP and goes on when the file is gone
+//   "containerResult": true: the result has no entry for a VM
 //   "failAdd": true: ADD makes the TAP and then fails     "failDelWhile": a file; DEL fails as long as it is there
 #include <fcntl.h>
 #include <unistd.h>
@@ -30,6 +32,11 @@ Result<void> log_call(const Request& request) {
   return {};
 }
 
+Result<void> wait_while(const std::string& path) {
+  for (int i = 0; i < 3000 && !path.empty() && access(path.c_str(), F_OK) == 0; ++i) usleep(10000);
+  return {};
+}
+
 uint32_t owner_of(const Request& request) {
   const auto uid = request.env.arg("TC_REDIRECT_TAP_UID");
   return uid ? static_cast<uint32_t>(std::stoul(*uid)) : 0;
@@ -40,15 +47,18 @@ Result<CniResult> add(const Request& request) {
   const net::Netns sandbox = TRY(net::Netns::open(request.env.netns));
   net::RouteSocket session = TRY(net::RouteSocket::open_in(sandbox));
   const int tap = TRY(net::create_tap(&sandbox, session, {.name = request.env.ifname, .owner = owner_of(request)}));
+  TRY(wait_while(TRY(cni::string_field(request.conf.raw, "addWhile"))));
   if (TRY(cni::bool_field(request.conf.raw, "failAdd", false))) return fail(Kind::kExhausted, "add: told to fail");
   const std::string gateway = TRY(cni::string_field(request.conf.raw, "gateway"));
   const std::string address = TRY(cni::string_field(request.conf.raw, "address"));
   CniResult result;
   result.interfaces = {{.name = request.env.ifname, .sandbox = request.env.netns},
                        {.name = request.env.ifname, .mac = "02:00:5e:00:53:01", .sandbox = request.env.container_id}};
+  if (TRY(cni::bool_field(request.conf.raw, "containerResult", false))) result.interfaces.pop_back();
   if (!gateway.empty()) (void)TRY(net::ensure_address(session, tap, {.address = TRY(addr::parse_cidr(gateway))}));
   if (!address.empty()) {
-    result.ips.push_back({.address = TRY(addr::parse_cidr(address)), .interface = 1});
+    result.ips.push_back(
+        {.address = TRY(addr::parse_cidr(address)), .interface = static_cast<int>(result.interfaces.size()) - 1});
     if (!gateway.empty()) result.ips.front().gateway = TRY(addr::parse_cidr(gateway)).ip;
   }
   return result;
