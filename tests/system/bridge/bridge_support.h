@@ -53,6 +53,12 @@ inline Json add(const Json& conf, const Call& how) {
   return std::move(answer.json);
 }
 
+/// What a ping from the host begins with: a request for the guest's MAC, or, when that is known, the echo at once.
+inline bool is_arp_or_echo(const Bytes& frame) {
+  const bool arp = frame[12] == 0x08 && frame[13] == 0x06;
+  return arp || (frame.size() > 34 && frame[12] == 0x08 && frame[13] == 0x00 && frame[23] == 1);
+}
+
 /// The network's own objects (bridge, gateway, rules) made and the attachment gone again: where comparisons begin.
 inline std::string settled_snapshot(const Json& conf, Call how, const SnapshotOptions& options = {}) {
   how.command = "ADD";

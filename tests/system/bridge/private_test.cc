@@ -67,7 +67,7 @@ TEST_CASE("bridge private: the very first packet gets through") {
   const Json result = add(demo_conf(), private_call("ADD", box));
   const RawGuest guest({.tap = "tap0", .netns = box.path()});
   const Background ping({"ping", "-c", "1", "-W", "1", ip_of(result, 4)}, Host::netns());
-  const auto frame = guest.receive([](const Bytes& f) { return f.size() > 34 && f[12] == 8 && f[13] <= 6; });
+  const auto frame = guest.receive(is_arp_or_echo, std::chrono::seconds(5));
   REQUIRE(frame.has_value());
   CHECK((*frame)[13] == 0);
 }
