@@ -8,6 +8,7 @@
 #include "plugins/bridge/network_rules.h"
 #include "plugins/bridge/private_tap.h"
 #include "plugins/bridge/verbs.h"
+#include "plugins/bridge/vlan_gateway.h"
 
 namespace slicer::bridge {
 namespace {
@@ -31,7 +32,7 @@ Result<cni::CniResult> reserve_addresses(const Call& call, Undo& undo) {
 }
 
 GuestPlan plan_guest(const Call& call, const cni::CniResult& planned, const Bridge& bridge) {
-  GuestPlan guest{.mac = call.config.mac.value_or(call.attachment.guest_mac(cni::machine_id())),
+  GuestPlan guest{.mac = call.config.mac.value_or(call.attachment.guest_mac(call.machine_id)),
                   .mtu_bytes = call.config.mtu_bytes != 0 ? call.config.mtu_bytes : bridge.mtu_bytes};
   for (const cni::IpConfig& ip : planned.ips) guest.ips.push_back(ip.address.ip);
   return guest;
@@ -66,7 +67,8 @@ Result<cni::CniResult> add(const cni::Request& request) {
   Undo undo;
   TRY(refuse_name_in_use(call));
   cni::CniResult result = TRY(reserve_addresses(call, undo));
-  const Bridge bridge = TRY(ensure_bridge(call, undo));
+  Bridge bridge = TRY(ensure_bridge(call, undo));
+  TRY(ensure_vlan_gateway(call, bridge, undo));
   TRY(ensure_gateway(call, bridge, gateway_addresses(result, call.config), undo));
   Attached attached = TRY(attach_or_explain(call, bridge, result, undo));
   TRY(ensure_network_rules(call, bridge, result, undo));

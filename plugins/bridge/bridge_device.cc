@@ -11,7 +11,7 @@ namespace {
 
 /// Stable, so that the guests' neighbour tables survive a reboot of the host and the bridge's peers never stall.
 addr::Mac bridge_mac(const Call& call) {
-  return addr::local_mac(hash_names({cni::machine_id(), "bridge", call.attachment.network, call.config.bridge}));
+  return addr::local_mac(hash_names({call.machine_id, "bridge", call.attachment.network, call.config.bridge}));
 }
 
 /// A bridge of ours takes no router advertisements: a guest could give the host a default route.
@@ -45,7 +45,7 @@ Result<Bridge> create(Call& call, Undo& undo) {
                                                        .mtu_bytes = config.mtu_bytes,
                                                        .vlan_filtering = config.uses_vlans()}));
   undo.push("delete bridge", [&call, index] { return delete_unused(call, index); });
-  return Bridge{.index = index, .mac = mac, .mtu_bytes = config.mtu_bytes, .created = true};
+  return Bridge{.index = index, .gateway_index = index, .mac = mac, .mtu_bytes = config.mtu_bytes, .created = true};
 }
 
 Error not_a_bridge(const net::Link& link) {
@@ -93,7 +93,11 @@ Result<Bridge> ensure_bridge(Call& call, Undo& undo) {
   const bool ours = link.mac == bridge_mac(call);
   TRY(complete(call, link, ours));
   if (ours) TRY(refuse_router_advertisements(link.name));
-  return Bridge{.index = link.index, .mac = link.mac, .mtu_bytes = link.mtu_bytes, .created = made.created};
+  return Bridge{.index = link.index,
+                .gateway_index = link.index,
+                .mac = link.mac,
+                .mtu_bytes = link.mtu_bytes,
+                .created = made.created};
 }
 
 Result<Bridge> check_bridge(Call& call) {
@@ -101,7 +105,7 @@ Result<Bridge> check_bridge(Call& call) {
   if (!link.up)
     return fail(Kind::kMismatch, fmt::format("check bridge '{}': it is down", link.name),
                 fmt::format("ip link set {} up", link.name));
-  return Bridge{.index = link.index, .mac = link.mac, .mtu_bytes = link.mtu_bytes};
+  return Bridge{.index = link.index, .gateway_index = link.index, .mac = link.mac, .mtu_bytes = link.mtu_bytes};
 }
 
 Result<void> check_bridge_name(Call& call) {

@@ -9,6 +9,7 @@ namespace slicer::bridge {
 
 struct Bridge {
   int index = 0;
+  int gateway_index = 0;  ///< the link of the gateway's addresses: the bridge, or its VLAN's link
   addr::Mac mac = {};
   unsigned mtu_bytes = 0;
   bool created = false;  ///< by this call

@@ -15,10 +15,12 @@ Result<Sandbox> open_sandbox(const std::string& path) {
 
 Result<Call> open_with(const cni::Request& request, Config config) {
   const cni::Environment& env = request.env;
+  net::RouteSocket host = TRY(net::RouteSocket::open());
   Call call{.request = request,
             .config = std::move(config),
             .attachment = {.network = request.conf.name, .container_id = env.container_id, .ifname = env.ifname},
-            .host = TRY(net::RouteSocket::open())};
+            .host = std::move(host),
+            .machine_id = cni::machine_id()};
   if (request.netns_present && !request.host_netns) call.sandbox = TRY(open_sandbox(env.netns));
   return call;
 }
@@ -39,9 +41,10 @@ Result<Call> open_cleanup_call(const cni::Request& request) {
   return open_with(request, std::move(least));
 }
 
-addr::Mac device_mac(const cni::Attachment& attachment, const char* role) {
+addr::Mac device_mac(const Call& call, const char* role) {
+  const cni::Attachment& attachment = call.attachment;
   return addr::local_mac(
-      hash_names({cni::machine_id(), attachment.network, attachment.container_id, attachment.ifname, role}));
+      hash_names({call.machine_id, attachment.network, attachment.container_id, attachment.ifname, role}));
 }
 
 }  // namespace slicer::bridge

@@ -24,6 +24,7 @@ struct Call {
   Config config;
   cni::Attachment attachment;
   net::RouteSocket host;
+  std::string machine_id = {};
   std::optional<Sandbox> sandbox = {};  ///< absent: the host's namespace, or none at all (DEL, GC, STATUS)
 
   /// Where CNI_IFNAME goes. ADD and CHECK only.
@@ -45,7 +46,7 @@ struct GuestPlan {
 };
 
 /// A stable MAC for one of the attachment's own links; `role` tells them apart.
-addr::Mac device_mac(const cni::Attachment& attachment, const char* role);
+addr::Mac device_mac(const Call& call, const char* role);
 
 /// The entries of a result that a device adds.
 struct Attached {

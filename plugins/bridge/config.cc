@@ -153,6 +153,12 @@ Result<void> check_combinations(const cni::NetConf& conf, const Config& config) 
   if (config.vlan != 0 && !config.trunk.empty())
     return fail(Kind::kInvalidConfig, "\"vlan\" and \"vlanTrunk\" cannot both be set",
                 "\"vlan\" makes an access port, \"vlanTrunk\" a trunk");
+  const std::string vlan_link = fmt::format("{}.{}", config.bridge, config.vlan);
+  if (config.vlan != 0 && config.is_gateway && !cni::check_ifname(vlan_link))
+    return fail(Kind::kInvalidConfig,
+                fmt::format("\"bridge\": '{}' is too long for the VLAN's gateway '{}', which has at most 15 bytes",
+                            config.bridge, vlan_link),
+                "choose a shorter name in \"bridge\"");
   if (!config.disable_container_interface) return {};
   if (config.device == Device::kTap)
     return fail(Kind::kInvalidConfig, "\"disableContainerInterface\": true needs \"device\": \"veth\"",

@@ -51,8 +51,8 @@ Result<void> clear_way(Call& call, const Bridge& bridge, const addr::Cidr& stand
                 fmt::format("put gateway '{}' on bridge '{}': it has the address {}", wanted.text(), call.config.bridge,
                             standing.text()),
                 "use another bridge, or set \"forceAddress\": true to replace the address");
-  TRY(net::delete_address(call.host, bridge.index, standing));
-  undo.push("put replaced address back", [&call, index = bridge.index, standing]() -> Result<void> {
+  TRY(net::delete_address(call.host, bridge.gateway_index, standing));
+  undo.push("put replaced address back", [&call, index = bridge.gateway_index, standing]() -> Result<void> {
     (void)TRY(net::ensure_address(call.host, index, {.address = standing}));
     return {};
   });
@@ -60,7 +60,7 @@ Result<void> clear_way(Call& call, const Bridge& bridge, const addr::Cidr& stand
 }
 
 Result<void> ensure_address(Call& call, const Bridge& bridge, const addr::Cidr& wanted, Undo& undo) {
-  const auto standing = TRY(net::list_addresses(call.host, bridge.index, wanted.family()));
+  const auto standing = TRY(net::list_addresses(call.host, bridge.gateway_index, wanted.family()));
   if (std::any_of(standing.begin(), standing.end(), [&](const auto& one) { return one.address == wanted; })) return {};
   for (const net::LinkAddress& one : standing)
     if (!one.link_local && conflicts(one, wanted)) TRY(clear_way(call, bridge, one.address, wanted, undo));
@@ -68,7 +68,7 @@ Result<void> ensure_address(Call& call, const Bridge& bridge, const addr::Cidr& 
       TRY(net::ensure_address(call.host, bridge.index, {.address = wanted, .no_dad = !call.config.detect_duplicates}));
   if (!added) return {};
   // It belongs to the network: another call that found it may count on it, and then has a port here.
-  undo.push("remove gateway", [&call, index = bridge.index, wanted]() -> Result<void> {
+  undo.push("remove gateway", [&call, index = bridge.gateway_index, wanted]() -> Result<void> {
     if (!TRY(net::list_ports(call.host, index)).empty()) return {};
     return net::delete_address(call.host, index, wanted);
   });
@@ -104,7 +104,7 @@ Result<void> ensure_gateway(Call& call, const Bridge& bridge, const std::vector<
 
 Result<void> check_gateway(Call& call, const Bridge& bridge, const std::vector<addr::Cidr>& gateways) {
   for (const addr::Cidr& gateway : gateways) {
-    if (TRY(net::has_address(call.host, bridge.index, gateway))) continue;
+    if (TRY(net::has_address(call.host, bridge.gateway_index, gateway))) continue;
     return fail(Kind::kMismatch,
                 fmt::format("check gateway '{}' on bridge '{}': no such address", gateway.text(), call.config.bridge),
                 fmt::format("ip addr add {} dev {}", gateway.text(), call.config.bridge));

@@ -23,20 +23,12 @@ net::PortFlags flags_of(const Config& config) {
 }
 
 net::PortGuest port_guest(const Config& config, const Bridge& bridge, int port, const GuestPlan& guest) {
-  net::PortGuest entry{.port = port, .bridge = bridge.index, .mac = guest.mac, .ips = guest.ips};
+  net::PortGuest entry{.port = port, .bridge = bridge.index, .mac = guest.mac};
+  // The host speaks to a VLAN's guests by another link, which learns them as any host does.
+  if (bridge.gateway_index == bridge.index) entry.ips = guest.ips;
   if (config.vlan != 0) entry.vlan = config.vlan;
   entry.flags = flags_of(config);
   return entry;
-}
-
-Result<void> set_vlans(Call& call, int port) {
-  const Config& config = call.config;
-  if (!config.uses_vlans()) return {};
-  if (!config.preserve_default_vlan) TRY(net::delete_vlan(call.host, port, {.id = kDefaultVlan}));
-  if (config.vlan != 0) return net::add_vlan(call.host, port, {.id = config.vlan, .pvid = true, .untagged = true});
-  for (const VlanRange& range : config.trunk)
-    TRY(net::add_vlan(call.host, port, {.id = range.first, .last = range.last}));
-  return {};
 }
 
 /// Two guests with one MAC would take each other's frames. A hashed MAC is nobody else's.
@@ -57,8 +49,18 @@ Error mismatch(const std::string& what, const std::string& cause) {
 
 }  // namespace
 
+Result<void> set_port_vlans(Call& call, int port) {
+  const Config& config = call.config;
+  if (!config.uses_vlans()) return {};
+  if (!config.preserve_default_vlan) TRY(net::delete_vlan(call.host, port, {.id = kDefaultVlan}));
+  if (config.vlan != 0) return net::add_vlan(call.host, port, {.id = config.vlan, .pvid = true, .untagged = true});
+  for (const VlanRange& range : config.trunk)
+    TRY(net::add_vlan(call.host, port, {.id = range.first, .last = range.last}));
+  return {};
+}
+
 Result<void> attach_guest(Call& call, const Bridge& bridge, int port, const GuestPlan& guest, Undo& undo) {
-  TRY(set_vlans(call, port));
+  TRY(set_port_vlans(call, port));
   if (!is_pinned(call.config)) return net::set_port_flags(call.host, port, flags_of(call.config));
   TRY(refuse_taken_mac(call, bridge, guest));
   const net::PortGuest entry = port_guest(call.config, bridge, port, guest);
@@ -78,7 +80,7 @@ Result<void> check_guest(Call& call, const Bridge& bridge, int port, const Guest
   const net::PortGuest entry = port_guest(config, bridge, port, guest);
   if (TRY(net::find_fdb_port(call.host, bridge.index, guest.mac, entry.vlan)) != port)
     return std::unexpected(mismatch(what, fmt::format("no forwarding entry for '{}'", guest.mac.text())));
-  for (const addr::Ip& ip : guest.ips) {
+  for (const addr::Ip& ip : entry.ips) {
     const std::optional<net::Neighbour> found = TRY(net::find_neighbour(call.host, bridge.index, ip));
     if (!found || !found->permanent || found->mac != guest.mac)
       return std::unexpected(mismatch(what, fmt::format("no permanent neighbour entry for '{}'", ip.text())));

@@ -11,6 +11,8 @@ namespace slicer::bridge {
 /// tuning plugin): it gets the entries only with macspoofchk. Error: kExists when the MAC that the call asks for is
 /// another port's.
 Result<void> attach_guest(Call& call, const Bridge& bridge, int port, const GuestPlan& guest, Undo& undo);
+/// VLANs of a port, as the configuration has them.
+Result<void> set_port_vlans(Call& call, int port);
 /// CHECK of the same. Error: kMismatch.
 Result<void> check_guest(Call& call, const Bridge& bridge, int port, const GuestPlan& guest);
 

@@ -24,7 +24,7 @@ void append_tap_entries(Attached& attached, const Call& call, const cni::Interfa
 
 Result<Attached> add_host_tap(Call& call, const Bridge& bridge, const GuestPlan& guest, Undo& undo) {
   const cni::Attachment& attachment = call.attachment;
-  const addr::Mac mac = device_mac(attachment, "tap");
+  const addr::Mac mac = device_mac(call, "tap");
   const int index = TRY(net::create_tap(nullptr, call.host,
                                         {.name = attachment.ifname,
                                          .alias = attachment.alias(),

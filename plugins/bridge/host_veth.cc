@@ -22,7 +22,7 @@ Result<std::optional<net::Link>> find_host_end(Call& call) {
 
 Result<HostVeth> add_host_veth(Call& call, const Bridge& bridge, const InnerEnd& inner, unsigned mtu_bytes,
                                Undo& undo) {
-  HostVeth veth{.name = call.attachment.kernel_name('v'), .mac = device_mac(call.attachment, "host")};
+  HostVeth veth{.name = call.attachment.kernel_name('v'), .mac = device_mac(call, "host")};
   veth.index = TRY(net::create_veth(call.host, {.here = {.name = veth.name, .mac = veth.mac, .mtu_bytes = mtu_bytes},
                                                 .master = bridge.index,
                                                 .alias = call.attachment.alias(),

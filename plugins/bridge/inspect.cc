@@ -10,6 +10,7 @@
 #include "plugins/bridge/network_rules.h"
 #include "plugins/bridge/private_tap.h"
 #include "plugins/bridge/verbs.h"
+#include "plugins/bridge/vlan_gateway.h"
 
 namespace slicer::bridge {
 namespace {
@@ -30,7 +31,8 @@ Result<cni::Interface> guest_entry(const Call& call, const cni::CniResult& previ
 
 Result<GuestPlan> previous_guest(const Call& call, const cni::CniResult& previous) {
   const cni::Interface entry = TRY(guest_entry(call, previous));
-  GuestPlan guest{.mac = TRY(addr::parse_mac(entry.mac).context("\"prevResult\": \"mac\""))};
+  GuestPlan guest;
+  guest.mac = TRY(addr::parse_mac(entry.mac).context("\"prevResult\": \"mac\""));
   for (const cni::IpConfig& ip : previous.ips) {
     // Later plugins of the chain may have added interfaces with addresses of their own.
     const bool others = ip.interface && *ip.interface >= 0 &&
@@ -54,7 +56,8 @@ Result<void> check(const cni::Request& request) {
     return fail(Kind::kInvalidConfig, "\"prevResult\": missing", "call CHECK with the result of the attachment's ADD");
   const cni::CniResult& previous = *request.conf.prev_result;
   Call call = TRY(open_call(request));
-  const Bridge bridge = TRY(check_bridge(call));
+  Bridge bridge = TRY(check_bridge(call));
+  TRY(check_vlan_gateway(call, bridge));
   TRY(check_device(call, bridge, previous));
   TRY(check_gateway(call, bridge, gateway_addresses(previous, call.config)));
   TRY(check_network_rules(call, previous));

@@ -7,6 +7,7 @@
 #include "lib/net/bridge_port.h"
 #include "lib/net/sysctl.h"
 #include "lib/netfilter/backend.h"
+#include "plugins/bridge/vlan_gateway.h"
 
 namespace slicer::bridge {
 namespace {
@@ -14,8 +15,13 @@ namespace {
 // Read after /etc/sysctl.d's 10- to 60- files by `sysctl --system`.
 constexpr const char* kSysctlFile = "90-slicer.conf";
 
+/// Where the host's traffic to and from the VMs passes.
+std::string gateway_link(const Config& config) {
+  return config.vlan != 0 && config.is_gateway ? vlan_gateway_name(config) : config.bridge;
+}
+
 netfilter::NetworkRules rules_of(const Call& call, const cni::CniResult& result) {
-  netfilter::NetworkRules rules{.network = call.attachment.network, .listed_bridge = call.config.bridge};
+  netfilter::NetworkRules rules{.network = call.attachment.network, .listed_bridge = gateway_link(call.config)};
   if (call.config.ip_masq)
     for (const cni::IpConfig& ip : result.ips) rules.masquerade.push_back(ip.address.network());
   return rules;

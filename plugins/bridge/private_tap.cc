@@ -13,7 +13,7 @@ Result<int> create_tap(Call& call, const GuestPlan& guest) {
   return net::create_tap(&call.sandbox->ns, call.sandbox->routes,
                          {.name = call.attachment.ifname,
                           .alias = call.attachment.alias(),
-                          .mac = device_mac(call.attachment, "tap"),
+                          .mac = device_mac(call, "tap"),
                           .mtu_bytes = guest.mtu_bytes,
                           .link_group = call.attachment.group(),
                           .owner = call.config.owner,
@@ -41,9 +41,9 @@ Error mismatch(const Call& call, const std::string& name, const std::string& cau
 
 Result<Attached> add_private_tap(Call& call, const Bridge& bridge, const GuestPlan& guest, Undo& undo) {
   Sandbox& sandbox = *call.sandbox;
-  const HostVeth veth = TRY(add_host_veth(
-      call, bridge, {.name = call.attachment.kernel_name('x'), .mac = device_mac(call.attachment, "inner")},
-      guest.mtu_bytes, undo));
+  const HostVeth veth =
+      TRY(add_host_veth(call, bridge, {.name = call.attachment.kernel_name('x'), .mac = device_mac(call, "inner")},
+                        guest.mtu_bytes, undo));
   const int inner = TRY(bring_up_inner(call));
   const int tap = TRY(create_tap(call, guest));
   undo.push("delete tap", [&sandbox, tap] { return net::delete_link(sandbox.routes, tap, net::DeleteWait::kNotice); });
@@ -55,7 +55,7 @@ Result<Attached> add_private_tap(Call& call, const Bridge& bridge, const GuestPl
   attached.interfaces.push_back({.name = veth.name, .mac = veth.mac.text(), .mtu = guest.mtu_bytes});
   append_tap_entries(attached, call,
                      {.name = call.attachment.ifname,
-                      .mac = device_mac(call.attachment, "tap").text(),
+                      .mac = device_mac(call, "tap").text(),
                       .mtu = guest.mtu_bytes,
                       .sandbox = call.request.env.netns},
                      guest);
