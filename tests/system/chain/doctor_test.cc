@@ -139,8 +139,12 @@ TEST_CASE("doctor: an address kept for nobody is told with the file to remove; o
   attach({.name = "before", .tap = "vmtap7"});
   host.reboot();
   std::filesystem::remove_all("/var/lib/cni/results");
+  Json list = network_list("slicer", "slicer0", kSubnet);
+  list["plugins"].push_back({{"type", "absent"}});  // no STATUS, at which slicer-ipam would clear the old one away
+  write_list("51-slicer.conflist", list);
   write_text("/var/lib/cni/networks/slicer/198.51.100.9", "nobody\r\neth0");
   const std::string told = Report().of("allocation");
+  REQUIRE(std::filesystem::exists("/var/lib/cni/networks/slicer/198.51.100.2"));
   CHECK(told ==
         "warn: 198.51.100.9 of network 'slicer' is kept for nobody (eth0), which no runtime's cache knows "
         "(if it is gone: rm '/var/lib/cni/networks/slicer/198.51.100.9')\n");

@@ -117,6 +117,24 @@ TEST_CASE("list_allocations: host-local's files, and which are from before this 
   CHECK(count_taken(*found) == 2);
 }
 
+TEST_CASE("list_allocations: blocks of all networks are in one store, and a record says whose each is") {
+  const TempFolder dir;
+  Pool blocks = pool(R"("subnet": "169.254.100.0/22", "block": 30)");
+  blocks.data_dir = dir.path();
+  dir.folder("_blocks");
+  dir.folder(".slicer/_blocks");
+  const std::string boot = read_file("/proc/sys/kernel/random/boot_id").value();
+  for (const auto& [ip, network] : {std::pair{"169.254.100.2", "n"}, std::pair{"169.254.100.6", "other"}}) {
+    dir.write(std::string("_blocks/") + ip, "vm-a\r\ntap0");
+    dir.write(std::string(".slicer/_blocks/") + ip, std::string("vm-a\ntap0\n") + network + "\n" + boot + "end\n");
+  }
+  dir.write("_blocks/169.254.100.10", "vm-b\r\ntap0");  // no record: nobody knows whose
+  const auto found = list_allocations(blocks, "n");
+  REQUIRE(found);
+  REQUIRE(found->size() == 1);
+  CHECK(found->front().ip.text() == "169.254.100.2");
+}
+
 TEST_CASE("orphaned_entries: only the runner's own, only of VMs without state") {
   const TempFolder dir;
   const Settings settings{.cache_dir = dir.file("cni"), .state_dir = dir.file("state")};
