@@ -34,7 +34,8 @@ net::PortGuest port_guest(const Config& config, const Bridge& bridge, int port, 
 /// Two guests with one MAC would take each other's frames. A hashed MAC is nobody else's.
 Result<void> refuse_taken_mac(Call& call, const Bridge& bridge, const GuestPlan& guest) {
   if (!call.config.mac) return {};
-  if (!TRY(net::find_fdb_port(call.host, bridge.index, guest.mac))) return {};
+  const std::optional<uint16_t> vlan = call.config.vlan != 0 ? std::optional(call.config.vlan) : std::nullopt;
+  if (!TRY(net::find_fdb_port(call.host, bridge.index, guest.mac, vlan))) return {};
   return fail(Kind::kExists,
               fmt::format("attach a guest with the MAC '{}' to bridge '{}': another port has it", guest.mac.text(),
                           call.config.bridge),

@@ -55,9 +55,12 @@ Result<void> delete_pair(net::RouteSocket& host, const net::Link& host_end, uint
   return net::delete_link(host, host_end.index, net::DeleteWait::kNotice);
 }
 
-Result<void> delete_private(Call& call) {
-  if (call.sandbox)
-    TRY(net::delete_link_group(call.sandbox->routes, call.attachment.group(), net::DeleteWait::kNotice));
+Result<void> delete_inside(Call& call) {
+  if (!call.sandbox) return {};
+  return net::delete_link_group(call.sandbox->routes, call.attachment.group(), net::DeleteWait::kNotice);
+}
+
+Result<void> delete_host_end(Call& call) {
   const std::optional<net::Link> host_end = TRY(find_host_end(call));
   if (!host_end) return {};
   return delete_pair(call.host, *host_end, call.attachment.group());

@@ -25,9 +25,10 @@ Result<HostVeth> add_host_veth(Call& call, const Bridge& bridge, const InnerEnd&
 /// CHECK of the host's end. Error: kMismatch.
 Result<net::Link> check_host_veth(Call& call, const Bridge& bridge);
 
-/// Everything of this attachment in its private namespace, and the host's end: by CNI_NETNS where that is there, else
-/// through the host's end. Nothing there is success.
-Result<void> delete_private(Call& call);
+/// Everything of this attachment in CNI_NETNS (the host's end dies with it). No CNI_NETNS, or nothing there: success.
+Result<void> delete_inside(Call& call);
+/// The host's end, where it is still there, and through it what is left in a namespace that nobody named.
+Result<void> delete_host_end(Call& call);
 
 /// The same for a pair of any attachment of the network (GC), known by the host's end.
 Result<void> delete_pair(net::RouteSocket& host, const net::Link& host_end, uint32_t group);

@@ -72,7 +72,8 @@ Result<void> delete_stale(net::RouteSocket& host, const net::Link& link) {
 Result<void> del(const cni::Request& request) {
   Call call = TRY(open_cleanup_call(request));
   Steps steps;
-  steps.take(delete_private(call));
+  steps.take(delete_inside(call));
+  steps.take(delete_host_end(call));
   steps.take(delete_host_tap(call));
   steps.take(delete_dead_neighbours(call));
   steps.take(ipam::del(request));

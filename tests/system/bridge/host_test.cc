@@ -289,6 +289,28 @@ TEST_CASE("bridge host: isDefaultGateway, forceAddress and a bridge that others 
   CHECK(must("ip link show dev slicer0").find("alias") == std::string::npos);
 }
 
+TEST_CASE("bridge host: an ADD after the first asks netfilter once and writes nothing there") {
+  const Host host;
+  if (!run({"strace", "-V"}).ok()) SLICER_SKIP("needs the program strace");
+  (void)add(demo_conf(), host_call("ADD", "vm-1", "vmtap0"));
+  const std::string rules = must("nft list ruleset");
+  const Outcome traced =
+      run({"strace", "-f", "-o", "/run/trace", "-e", "trace=socket,sendto,sendmsg", bin_dir() + "/slicer-bridge"},
+          {.in = demo_conf().dump(), .env = cni_environment(host_call("ADD", "vm-2", "vmtap1"))});
+  INFO(traced.out, traced.err);
+  REQUIRE(traced.ok());
+  const std::string trace = must("cat /run/trace");
+  INFO(trace);
+  const auto count = [&](const char* text) {
+    int found = 0;
+    for (size_t at = trace.find(text); at != std::string::npos; at = trace.find(text, at + 1)) ++found;
+    return found;
+  };
+  CHECK(count("NETLINK_NETFILTER") == 1);
+  CHECK(count("NETLINK_ROUTE") == 1);
+  CHECK(must("nft list ruleset") == rules);
+}
+
 TEST_CASE("bridge host: layer 2 only, without ipam") {
   const Host host;
   Json conf = demo_conf();
