@@ -10,7 +10,7 @@ BUILD_PACKAGES=(
 # To make the demo guest: its kernel and dropbear are downloaded and unpacked, never installed.
 GUEST_PACKAGES=(busybox-static cpio gzip binutils ca-certificates openssh-client)
 # To boot it and to look at its network.
-RUN_PACKAGES=(qemu-system-x86 iproute2 iputils-ping passwd)
+RUN_PACKAGES=(qemu-system-x86 iproute2 iputils-ping curl passwd)
 # To run the tests and the checks.
 TEST_PACKAGES=(
   doctest-dev clang-format-19 clang-tidy-19 clang-19 libclang-rt-19-dev shellcheck
