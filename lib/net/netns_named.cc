@@ -1,6 +1,6 @@
 #include <fcntl.h>
+#include <linux/if.h>
 #include <linux/magic.h>
-#include <net/if.h>
 #include <sched.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
