@@ -1,5 +1,6 @@
 # Installs SLICER_CONFLIST_SOURCE as SLICER_CONFLIST_TARGET, but never over a file that somebody edited: one that is
 # neither this version's nor the one that an earlier installation left as SLICER_CONFLIST_PRISTINE.
+cmake_policy(VERSION 3.25)
 set(target "$ENV{DESTDIR}${SLICER_CONFLIST_TARGET}")
 set(pristine "$ENV{DESTDIR}${SLICER_CONFLIST_PRISTINE}")
 file(SHA256 "${SLICER_CONFLIST_SOURCE}" new)
@@ -14,6 +15,6 @@ endif()
 if(EXISTS "${target}" AND NOT present IN_LIST ours)
   message(STATUS "Keeping the edited ${target} (the new one is ${pristine})")
 elseif(NOT EXISTS "${target}" OR NOT present STREQUAL new)
-  get_filename_component(folder "${target}" DIRECTORY)
+  get_filename_component(folder "${SLICER_CONFLIST_TARGET}" DIRECTORY)  # file(INSTALL) adds DESTDIR itself
   file(INSTALL DESTINATION "${folder}" TYPE FILE FILES "${SLICER_CONFLIST_SOURCE}")
 endif()

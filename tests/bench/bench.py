@@ -178,7 +178,8 @@ class Bench:
 
     def new_netns(self, prefix, count):
         for number in range(count):
-            subprocess.run(["ip", "netns", "add", f"{prefix}{number}"], check=True)
+            if not os.path.exists(f"{NETNS}{prefix}{number}"):
+                subprocess.run(["ip", "netns", "add", f"{prefix}{number}"], check=True)
 
     # The networks.
 
@@ -332,6 +333,7 @@ class Bench:
 
     def counts(self):
         """What the default path asks of netfilter, and what memory a plugin takes."""
+        self.new_netns("o", 2)
         for private in (False, True):
             place = "private namespace" if private else "host's namespace"
             network = self.our_network(f"counts{private}", private)
