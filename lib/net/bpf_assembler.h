@@ -9,8 +9,8 @@
 
 namespace slicer::net {
 
-/// Appends instructions. Conditional jumps of classic BPF reach 255 instructions, `ja` reaches all: each condition here
-/// hops over a `ja`, so that programs may be long without counting.
+/// Appends instructions. Conditional jumps of classic BPF reach 255 instructions, `ja` reaches all: one that must go
+/// farther is made to hop over a `ja`, so that programs may be long without counting.
 class BpfAssembler {
  public:
   struct Label {
@@ -45,8 +45,6 @@ class BpfAssembler {
   void jump_unless_equal(uint32_t value, Label to);
   void jump_if_below(uint32_t value, Label to);
   void jump_if_below_x(Label to);
-  /// One instruction instead of two; `to` stands at most 255 instructions further on.
-  void jump_unless_equal_near(uint32_t value, Label to);
   void jump_if_any_bit(uint32_t mask, Label to);
   void give(uint32_t verdict);
 
@@ -54,16 +52,22 @@ class BpfAssembler {
   [[nodiscard]] std::vector<BpfInstruction> finish() const;
 
  private:
-  struct Jump {
-    size_t at;
-    size_t label;
-    bool near;  ///< by the instruction's own false branch
+  enum class Branch : uint8_t { kNone, kAlways, kIfTrue, kIfFalse };
+  struct Step {
+    uint16_t code = 0;
+    uint32_t k = 0;
+    Branch branch = Branch::kNone;
+    size_t label = 0;  ///< where the branch goes
   };
-  void emit(uint16_t code, uint32_t k, uint8_t jump_true = 0, uint8_t jump_false = 0);
+  void emit(uint16_t code, uint32_t k) { steps_.push_back({.code = code, .k = k}); }
+  void emit(uint16_t code, uint32_t k, Branch branch, Label to) {
+    steps_.push_back({.code = code, .k = k, .branch = branch, .label = to.number});
+  }
+  /// Where each step (and the end) stands when those of `far` take two instructions.
+  [[nodiscard]] std::vector<size_t> places(const std::vector<bool>& far) const;
 
-  std::vector<BpfInstruction> code_;
-  std::vector<size_t> labels_;  ///< where each stands
-  std::vector<Jump> jumps_;
+  std::vector<Step> steps_;
+  std::vector<size_t> labels_;  ///< the step before which each stands
 };
 
 }  // namespace slicer::net

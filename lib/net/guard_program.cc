@@ -45,8 +45,9 @@ constexpr uint32_t kMldReport = 131, kMldDone = 132, kRouterSolicitation = 133, 
 
 /// net/core/filter.c, BPF_MAXINSNS.
 constexpr size_t kProgramMax = 4096;
-/// A guest may stack so many extension headers; real traffic has two at most.
-constexpr int kExtensionHeadersMax = 4;
+/// A guest may stack so many extension headers; real traffic has two at most. Each costs program length, and the
+/// kernel's compiler a part of every ADD.
+constexpr int kExtensionHeadersMax = 2;
 
 /// EUI-64 (RFC 4291, appendix A): the link-local address that a guest makes from its MAC.
 addr::Ip link_local_of(const addr::Mac& mac) {
@@ -61,7 +62,8 @@ uint32_t word_of(std::span<const uint8_t> bytes) {
 
 class GuardBuilder {
  public:
-  explicit GuardBuilder(const GuardSpec& spec) : spec_(spec), pass_(as_.make_label()), drop_(as_.make_label()) {
+  explicit GuardBuilder(const GuardSpec& spec)
+      : spec_(spec), pass_(as_.make_label()), drop_(as_.make_label()), own_target_(as_.make_label()) {
     for (const addr::Ip& ip : spec.sources) (ip.is_v4() ? own_v4_ : own_v6_).push_back(ip);
     own_v6_.push_back(link_local_of(spec.mac));
   }
@@ -118,7 +120,7 @@ class GuardBuilder {
     // The end first: that is where addresses of one network differ.
     for (uint32_t i = 4; i-- > 0;) {
       as_.load_word(offset + 4 * i);
-      as_.jump_unless_equal_near(word_of(std::span(bytes).subspan(size_t{4} * i)), other);
+      as_.jump_unless_equal(word_of(std::span(bytes).subspan(size_t{4} * i)), other);
     }
     as_.jump(to);
     as_.place(other);
@@ -167,8 +169,8 @@ class GuardBuilder {
     jump_if_own_v6(kIpv6Source, own);
     jump_if_v6(kIpv6Source, addr::Ip(addr::Family::kIpv6, 0), unspecified);
     as_.jump(drop_);
+    as_.place(unspecified), check_unspecified();  // before the other, in which its jump ends
     as_.place(own), check_own_ipv6();
-    as_.place(unspecified), check_unspecified();
   }
 
   /// From an address of the guest: everything but neighbour discovery that speaks for another.
@@ -180,18 +182,19 @@ class GuardBuilder {
     as_.place(icmp);
     need(kIcmpType + 4);
     as_.load_byte(kIcmpType);
-    const Label advertisement = as_.make_label(), options = as_.make_label(), solicits = as_.make_label();
+    const Label options = as_.make_label(), solicits = as_.make_label();
     as_.jump_if_equal(kRouterAdvertisement, drop_);
     as_.jump_if_equal(kRedirect, drop_);
-    as_.jump_if_equal(kNeighbourAdvertisement, advertisement);
+    as_.jump_if_equal(kNeighbourAdvertisement, own_target_);
     as_.jump_if_equal(kNeighbourSolicitation, solicits);
     as_.jump(pass_);
-    as_.place(advertisement);
+    as_.place(solicits);
+    need(kNdOptions);
+    as_.jump(options);
+    as_.place(own_target_);
     need(kNdOptions);
     jump_if_own_v6(kNdTarget, options);
     as_.jump(drop_);
-    as_.place(solicits);
-    need(kNdOptions);
     as_.place(options);
     check_first_option();
   }
@@ -290,15 +293,14 @@ class GuardBuilder {
     as_.load_byte(kIcmpType);
     as_.jump_if_equal(kRouterSolicitation, pass_);
     as_.jump_unless_equal(kNeighbourSolicitation, drop_);
-    need(kNdOptions);
-    jump_if_own_v6(kNdTarget, pass_);
-    as_.jump(drop_);
+    as_.jump(own_target_);
   }
 
   const GuardSpec& spec_;
   std::vector<addr::Ip> own_v4_, own_v6_;
   BpfAssembler as_;
   Label pass_, drop_;
+  Label own_target_;  ///< the check of a neighbour message's target
   std::optional<Label> hidden_icmp_;
 };
 
