@@ -25,7 +25,8 @@ struct Holder {
 /// Reads an allocation file. Absent: empty or garbage (what a crash leaves): control characters, more than two lines,
 /// or more than kMaxAllocationFile bytes.
 std::optional<Holder> parse_allocation(std::string_view content);
-constexpr size_t kMaxAllocationFile = 4096;
+/// Longer than any container ID: an environment variable has at most 128 KiB (Linux, MAX_ARG_STRLEN).
+constexpr size_t kMaxAllocationFile = size_t{256} << 10;
 
 /// When and for whom slicer-ipam wrote an allocation file.
 struct BootRecord {

@@ -79,7 +79,8 @@ Result<DiskStore::Finding> DiskStore::judge_record(const std::string& name, cons
                                                    const timespec& mtime) {
   Finding finding{.what = Finding::What::kHeld, .holder = holder};
   if (!options_.shared_by_networks) finding.network = options_.folder;
-  const Result<DatedContent> file = read_dated(records_, name, kMaxAllocationFile);
+  constexpr size_t kMaxRecord = 2 * kMaxAllocationFile;
+  const Result<DatedContent> file = read_dated(records_, name, kMaxRecord);
   if (!file || !same_time(file->mtime, mtime)) return finding;  // another program's, or ours replaced by another's
   const std::optional<BootRecord> record = parse_boot_record(file->content);
   if (!record) {

@@ -17,7 +17,6 @@ namespace {
 
 using addr::Ip;
 
-constexpr size_t kMaxRecord = 4096;
 constexpr const char* kBootIdFile = "/proc/sys/kernel/random/boot_id";
 
 std::string last_reserved_name(size_t set) { return "last_reserved_ip." + std::to_string(set); }

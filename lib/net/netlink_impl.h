@@ -15,7 +15,7 @@ namespace slicer::net {
 
 struct RouteSocket::Impl {
   struct Free {
-    void operator()(nl_sock* sock) const { nl_socket_free(sock); }
+    void operator()(nl_sock* each) const { nl_socket_free(each); }
   };
   std::unique_ptr<nl_sock, Free> sock;
   int fd = -1;        ///< sock's

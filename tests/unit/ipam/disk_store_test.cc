@@ -216,6 +216,14 @@ TEST_CASE("disk store: an empty or garbage file is free, unless the host uses th
   }
 }
 
+TEST_CASE("disk store: an allocation with the longest container ID is no garbage") {
+  Place place;
+  const Owner owner{"net", std::string(100000, 'a'), "eth0"};
+  CHECK(place.open()->reserve(owner, ip("192.0.2.1")).value());
+  forget_index(place);
+  CHECK(place.open()->find(owner).value() == std::vector{ip("192.0.2.1")});
+}
+
 TEST_CASE("disk store: something else than a file under an address holds the address") {
   Place place;
   (void)place.open();
