@@ -134,6 +134,28 @@ TEST_CASE("bridge fault: a read-only data directory") {
   CHECK(difference(before, snapshot()) == "");
 }
 
+TEST_CASE("bridge fault: a full disk") {
+  const Host host;
+  REQUIRE(mount("tmpfs", "/var/lib/cni", "tmpfs", 0, "size=64k") == 0);
+  (void)run({"dd", "if=/dev/zero", "of=/var/lib/cni/filler", "bs=4k"});
+  check_fault({.what = "full", .named = "ENOSPC"});
+  CHECK(call(demo_conf(), host_call("DEL")).ok());
+  (void)must("rm /var/lib/cni/filler");
+  (void)add(demo_conf(), host_call("ADD"));
+}
+
+TEST_CASE("bridge fault: input that is no configuration") {
+  const Host host;
+  const std::string whole = demo_conf().dump();
+  const std::string before = snapshot();
+  for (const size_t length : {size_t{0}, size_t{1}, whole.size() / 2, whole.size() - 1}) {
+    const Answer answer = call_plugin_raw(kPlugin, whole.substr(0, length), host_call("ADD"));
+    INFO(answer.text());
+    CHECK(answer.code() == 6);
+  }
+  CHECK(difference(before, snapshot()) == "");
+}
+
 TEST_CASE("bridge fault: /proc/sys read-only takes the whole first ADD back") {
   const Host host;
   const std::string before = snapshot();

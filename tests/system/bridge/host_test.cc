@@ -56,8 +56,30 @@ TEST_CASE("bridge host: every spec version has its own result shape") {
       CHECK(result["ips"][0].contains("version") == has_version);
       CHECK(result["interfaces"][1].contains("mtu") == (std::string(version) == "1.1.0"));
     }
-    CHECK(call(conf, host_call("DEL")).ok());
+    // The runtime hands that shape back; GC and STATUS came with 1.1.0, CHECK with 0.4.0.
+    const Answer checked = call(with(conf, "prevResult", result), host_call("CHECK"));
+    INFO(checked.text());
+    CHECK(checked.code() == (std::string(version) < "0.4.0" ? 1 : 0));
+    CHECK(call(conf, host_call("STATUS")).code() == (std::string(version) < "1.1.0" ? 1 : 0));
+    const Answer deleted = call(with(conf, "prevResult", result), host_call("DEL"));
+    INFO(deleted.text());
+    CHECK(deleted.ok());
   }
+}
+
+TEST_CASE("bridge host: a prevResult of another version is read in its own shape, or refused by name") {
+  const Host host;
+  const Json old_result = add(with(demo_conf(), "cniVersion", "0.4.0"), host_call("ADD"));
+  const Answer checked = call(with(demo_conf(), "prevResult", old_result), host_call("CHECK"));
+  INFO(checked.text());
+  CHECK(checked.ok());
+  const Json strange = with(old_result, "cniVersion", "9.9.9");
+  const Answer refused = call(with(demo_conf(), "prevResult", strange), host_call("CHECK"));
+  INFO(refused.text());
+  CHECK(refused.code() == 1);
+  CHECK(refused.msg().find("prevResult") != std::string::npos);
+  CHECK(call(with(demo_conf(), "prevResult", strange), host_call("DEL")).ok());
+  CHECK_FALSE(run(words("ip link show dev vmtap0")).ok());
 }
 
 TEST_CASE("bridge host: the guest reaches host, gateway, other guests and the internet, and is reached from the LAN") {
@@ -274,7 +296,7 @@ TEST_CASE("bridge host: isDefaultGateway, forceAddress and a bridge that others 
   INFO(other.text());
   CHECK_FALSE(other.ok());
   CHECK(other.msg().find("203.0.113.1/24") != std::string::npos);
-  CHECK(other.json["details"].get<std::string>().find("forceAddress") != std::string::npos);
+  CHECK(other.json.value("details", "").find("forceAddress") != std::string::npos);
   conf["forceAddress"] = true;
   conf["isDefaultGateway"] = true;
   conf["ipam"].erase("routes");
