@@ -153,7 +153,8 @@ Result<Config> parse_config(const cni::NetConf& conf, const cni::Environment& en
   const Json ipam = TRY(cni::object_field(conf.raw, "ipam"));
   if (ipam.empty())
     return fail(Kind::kInvalidConfig, "\"ipam\": missing", "add \"ipam\": {\"type\": \"slicer-ipam\", …}");
-  Config config{.store = TRY(parse_store_config(conf))};
+  Config config;
+  config.store = TRY(parse_store_config(conf));
   config.pools = TRY(parse_pools(conf, ipam, config.store.blocks ? 30 : 0));
   config.routes = TRY(parse_routes(ipam));
   config.resolv_conf = TRY(cni::string_field(ipam, "resolvConf").context("\"ipam\""));

@@ -56,10 +56,11 @@ Result<std::optional<Cidr>> subnet_field(const cni::Json& object) {
 }
 
 Result<RangeKeys> read_keys(const cni::Json& object) {
-  RangeKeys keys{.subnet = TRY(subnet_field(object)),
-                 .start = TRY(ip_field(object, "rangeStart")),
-                 .end = TRY(ip_field(object, "rangeEnd")),
-                 .addresses = TRY(cni::strings_field(object, "addresses"))};
+  RangeKeys keys;
+  keys.subnet = TRY(subnet_field(object));
+  keys.start = TRY(ip_field(object, "rangeStart"));
+  keys.end = TRY(ip_field(object, "rangeEnd"));
+  keys.addresses = TRY(cni::strings_field(object, "addresses"));
   if (const std::string text = TRY(cni::string_field(object, "gateway")); text.find('/') != std::string::npos) {
     keys.gateway_net = TRY(addr::parse_cidr(text).context(quoted("gateway")));
     keys.gateway = keys.gateway_net->ip;

@@ -93,7 +93,8 @@ Result<void> check_result(const cni::Request& request, const Config& config, con
 
 Result<cni::CniResult> add(const cni::Request& request) {
   const Config config = TRY(parse_config(request.conf, request.env));
-  cni::CniResult result{.routes = config.routes, .dns = TRY(dns_of(config))};
+  cni::CniResult result{.routes = config.routes};
+  result.dns = TRY(dns_of(config));
   const std::unique_ptr<DiskStore> store = TRY(open_store(config.store, true));
   for (const Lease& lease :
        TRY(allocate(*store, {owner_of(request), config.pools, config.requested}).hint(kDataDirHint)))

@@ -76,9 +76,9 @@ Result<CniArgs> parse_args(const Json& entry) {
 
 Result<CacheEntry> parse_entry(const Json& json) {
   CacheEntry entry;
-  entry.key = {.network = TRY(cni::string_field(json, "networkName")),
-               .container_id = TRY(cni::string_field(json, "containerId")),
-               .ifname = TRY(cni::string_field(json, "ifName"))};
+  entry.key.network = TRY(cni::string_field(json, "networkName"));
+  entry.key.container_id = TRY(cni::string_field(json, "containerId"));
+  entry.key.ifname = TRY(cni::string_field(json, "ifName"));
   entry.netns = TRY(cni::string_field(json, "netns"));
   entry.args = TRY(parse_args(json));
   entry.capability_args = TRY(cni::object_field(json, "capabilityArgs"));

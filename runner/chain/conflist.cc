@@ -263,7 +263,8 @@ std::unexpected<Error> no_such_network(const std::string& dir, const std::string
 
 Result<Conflist> parse_conflist(std::string_view text, const std::string& file) {
   const Json list = TRY(cni::parse_json(text).context(in_file(file)));
-  Candidate candidate{.network = TRY(parse_list(list, file).context(in_file(file))), .list = list};
+  Candidate candidate{.list = list};
+  candidate.network = TRY(parse_list(list, file).context(in_file(file)));
   candidate.network.bytes = text;
   return finish(std::move(candidate));
 }

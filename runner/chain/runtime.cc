@@ -124,7 +124,8 @@ Result<Answer> parse_answer(const std::string& output, const std::string& config
   if (json.is_null()) json = Json::object();
   std::string version = TRY(cni::string_field(json, "cniVersion"));
   if (version.empty()) version = config_version;
-  Answer answer{.result = TRY(cni::parse_result(json, config_version))};
+  Answer answer;
+  answer.result = TRY(cni::parse_result(json, config_version));
   answer.json = TRY(cni::result_json(answer.result, version));
   return answer;
 }

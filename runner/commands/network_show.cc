@@ -42,14 +42,13 @@ Result<Bridge> look_at_bridge(const std::string& name, const std::string& networ
   net::RouteSocket host = TRY(net::RouteSocket::open());
   const std::optional<net::Link> link = TRY(net::find_link(host, name));
   if (!link || link->kind != "bridge") return Bridge{};
-  return Bridge{.exists = true,
-                .ours = link->alias == cni::network_alias(network),
-                .up = link->up,
-                .ports = TRY(net::list_ports(host, link->index)).size()};
+  const size_t ports = TRY(net::list_ports(host, link->index)).size();
+  return Bridge{.exists = true, .ours = link->alias == cni::network_alias(network), .up = link->up, .ports = ports};
 }
 
 Result<View> look(const Context& context, const std::string& name) {
-  View view{.network = TRY(chain::load_network(context.conf_dir, name))};
+  View view;
+  view.network = TRY(chain::load_network(context.conf_dir, name));
   view.facts = TRY(read_facts(view.network).context("read network '" + view.network.file + "'"));
   if (!view.facts.bridge.empty()) view.bridge = TRY(look_at_bridge(view.facts.bridge, name));
   if (view.facts.pool) view.taken = count_taken(TRY(list_allocations(*view.facts.pool, name)));

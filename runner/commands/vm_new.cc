@@ -58,12 +58,9 @@ Result<VmLock> take_name(const Settings& settings, const std::string& name) {
 Result<VmRecord> start(const Context& context, const Options& options) {
   TRY(check_vm_name(options.name));
   TRY(check_root());
-  VmRequest request{.name = options.name,
-                    .network = TRY(chain::load_network(context.conf_dir, options.network)),
-                    .hypervisor = "qemu",
-                    .boot = TRY(resolve_image(context.image_dir, options.image)),
-                    .vcpus = options.vcpus,
-                    .ram_mib = options.ram_mib};
+  VmRequest request{.name = options.name, .hypervisor = "qemu", .vcpus = options.vcpus, .ram_mib = options.ram_mib};
+  request.network = TRY(chain::load_network(context.conf_dir, options.network));
+  request.boot = TRY(resolve_image(context.image_dir, options.image));
   request.accelerator = TRY(choose_accelerator(TRY(parse_accelerator(options.accelerator)), probe_kvm()));
   TRY(hypervisor_user());
   return start_vm(context, request, TRY(take_name(context, options.name)));

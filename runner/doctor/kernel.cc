@@ -126,10 +126,12 @@ Json try_features() {
 
 Result<void> read_report(const Json& report, Findings& findings) {
   for (const Json& line : report) {
-    findings.add({.level = static_cast<Level>(TRY(cni::int_field(line, "level", 0))),
-                  .check = TRY(cni::string_field(line, "check")),
-                  .what = TRY(cni::string_field(line, "what")),
-                  .remedy = TRY(cni::string_field(line, "remedy"))});
+    Finding finding;
+    finding.level = static_cast<Level>(TRY(cni::int_field(line, "level", 0)));
+    finding.check = TRY(cni::string_field(line, "check"));
+    finding.what = TRY(cni::string_field(line, "what"));
+    finding.remedy = TRY(cni::string_field(line, "remedy"));
+    findings.add(std::move(finding));
   }
   return {};
 }

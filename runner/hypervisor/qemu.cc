@@ -178,7 +178,8 @@ Result<void> Qemu::start(Machine machine) {
                             .kernel = files.kernel.get(),
                             .initrd = files.initrd.get(),
                             .disk = files.disk.get()};
-  ConfinedSpec spec{.argv = {TRY(find_program(platform.program))},
+  const std::string program = TRY(find_program(platform.program));
+  ConfinedSpec spec{.argv = {program},
                     .descriptors = inherited(fds),
                     .log = machine.log,
                     .uid = machine.uid,

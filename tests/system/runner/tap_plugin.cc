@@ -55,10 +55,13 @@ Result<CniResult> add(const Request& request) {
   result.interfaces = {{.name = request.env.ifname, .sandbox = request.env.netns},
                        {.name = request.env.ifname, .mac = "02:00:5e:00:53:01", .sandbox = request.env.container_id}};
   if (TRY(cni::bool_field(request.conf.raw, "containerResult", false))) result.interfaces.pop_back();
-  if (!gateway.empty()) (void)TRY(net::ensure_address(session, tap, {.address = TRY(addr::parse_cidr(gateway))}));
+  if (!gateway.empty()) {
+    const addr::Cidr cidr = TRY(addr::parse_cidr(gateway));
+    (void)TRY(net::ensure_address(session, tap, {.address = cidr}));
+  }
   if (!address.empty()) {
-    result.ips.push_back(
-        {.address = TRY(addr::parse_cidr(address)), .interface = static_cast<int>(result.interfaces.size()) - 1});
+    const addr::Cidr cidr = TRY(addr::parse_cidr(address));
+    result.ips.push_back({.address = cidr, .interface = static_cast<int>(result.interfaces.size()) - 1});
     if (!gateway.empty()) result.ips.front().gateway = TRY(addr::parse_cidr(gateway)).ip;
   }
   return result;
