@@ -122,7 +122,7 @@ Result<void> RouteSocket::transact(Message& request, std::string_view action) {
   Verdict verdict;
   TRY(impl_
           ->walk([&](nlmsghdr& message) {
-            if (message.nlmsg_seq != sequence || message.nlmsg_type != NLMSG_ERROR) return true;
+            if (!impl_->is_answer(message, sequence) || message.nlmsg_type != NLMSG_ERROR) return true;
             verdict = read_verdict(message);
             return false;
           })
@@ -157,7 +157,7 @@ Result<void> RouteSocket::query(Message& request, std::string_view action, const
   Verdict verdict;
   TRY(impl_
           ->walk([&](nlmsghdr& message) {
-            if (message.nlmsg_seq != sequence) return true;
+            if (!impl_->is_answer(message, sequence)) return true;
             if (message.nlmsg_type == NLMSG_ERROR)
               verdict = read_verdict(message);
             else
@@ -179,7 +179,7 @@ Result<void> RouteSocket::dump(Message& request, std::string_view action, const 
     bool interrupted = false;
     TRY(impl_
             ->walk([&](nlmsghdr& message) {
-              if (message.nlmsg_seq != sequence) return true;
+              if (!impl_->is_answer(message, sequence)) return true;
               interrupted |= (message.nlmsg_flags & NLM_F_DUMP_INTR) != 0;
               if (message.nlmsg_type == NLMSG_ERROR) verdict = read_verdict(message);
               if (message.nlmsg_type == NLMSG_DONE) verdict = read_done(message);

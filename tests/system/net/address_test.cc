@@ -125,6 +125,19 @@ TEST_CASE("route: one of the same destination by another way is in the way") {
   CHECK(got(net::has_route(at.ns, route)));
 }
 
+TEST_CASE("route: one by another gateway is another route") {
+  const Host host;
+  Place at;
+  (void)got(net::ensure_address(at.ns, at.bridge, {.address = cidr_of("192.0.2.1/24")}));
+  for (const char* destination : {"203.0.113.7/32", "203.0.113.0/24"}) {
+    net::Route route{.destination = cidr_of(destination), .device = at.bridge, .gateway = ip_of("192.0.2.9")};
+    got(net::add_route(at.ns, route));
+    route.gateway = ip_of("192.0.2.10");
+    CHECK_FALSE(got(net::has_route(at.ns, route)));
+    CHECK(refused(net::ensure_route(at.ns, route)).kind == Kind::kExists);
+  }
+}
+
 TEST_CASE("route: look-up gives the longest match, or none") {
   const Host host;
   Place at;

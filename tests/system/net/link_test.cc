@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/if_tun.h>
+#include <linux/rtnetlink.h>
 #include <linux/seccomp.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -18,6 +19,7 @@
 #include <cstdio>
 #include <vector>
 
+#include "lib/net/address.h"
 #include "lib/net/tap.h"
 #include "tests/system/fixture/host.h"
 #include "tests/system/fixture/process.h"
@@ -117,6 +119,21 @@ TEST_CASE("link: a session stays in its namespace, wherever the thread is") {
   CHECK(got(net::find_link_index(ns, "slb0")).has_value());
   RouteSocket here = got(RouteSocket::open());
   CHECK_FALSE(got(net::find_link_index(here, "slb0")).has_value());
+}
+
+TEST_CASE("link: answers are told apart from notifications of others' doings, which carry others' numbers") {
+  const Host host;
+  for (const bool dump : {false, true}) {
+    // Both sessions are new: the first request of each is number 1, and so is the notice of the other's.
+    RouteSocket ns = got(RouteSocket::open());
+    RouteSocket other = got(RouteSocket::open());
+    got(ns.set_membership(RTNLGRP_IPV4_IFADDR, true));
+    (void)got(net::ensure_address(other, 1, {.address = cidr_of(dump ? "192.0.2.1/24" : "192.0.2.2/24")}));
+    if (dump)
+      CHECK(got(net::list_addresses(ns, 1, addr::Family::kIpv4)).size() == 3);  // and 127.0.0.1
+    else
+      CHECK(got(net::get_link(ns, "lo")).index == 1);
+  }
 }
 
 TEST_CASE("link: one message changes alias, MAC, MTU, group, master and state, and nothing else") {
@@ -269,7 +286,11 @@ double until_pipe_ends(DeleteWait wait) {
   REQUIRE(pipe2(ends, O_CLOEXEC) == 0);
   const auto start = std::chrono::steady_clock::now();
   const pid_t pid = fork();
-  if (pid == 0) _exit(net::delete_link(ns, index, wait) ? 0 : 1);
+  if (pid == 0) {
+    for (const int number : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})  // below the session's socket and above it
+      if (dup2(ends[1], number) < 0) _exit(2);
+    _exit(net::delete_link(ns, index, wait) ? 0 : 1);
+  }
   (void)close(ends[1]);
   char byte = 0;
   CHECK(read(ends[0], &byte, 1) == 0);

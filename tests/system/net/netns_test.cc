@@ -56,51 +56,58 @@ TEST_CASE("netns: what a crash leaves is taken over, and removed") {
   CHECK(refused(net::Netns::open(kPath)).kind == Kind::kNotFound);
 }
 
-TEST_CASE("netns: one that ends in one mount namespace ends in those that were made meanwhile") {
+TEST_CASE("netns: one that is made is seen in mount namespaces that were there before") {
   const Host host;
   got(net::create_named_netns("/run/netns/first"));  // the folder is shared from here on
-  got(net::create_named_netns(kPath));
   int ready[2];
-  int done[2];
+  int made[2];
   REQUIRE(pipe(ready) == 0);
-  REQUIRE(pipe(done) == 0);
+  REQUIRE(pipe(made) == 0);
   const pid_t pid = fork();
   if (pid == 0) {
     char byte = 0;
-    // A slave, as containers and systemd's services have it.
-    const int slave = run({"true"}).exit_code;
-    if (slave != 0 || unshare(CLONE_NEWNS) != 0) _exit(1);
-    (void)!write(ready[1], "x", 1);
-    (void)!read(done[0], &byte, 1);
-    _exit(run({"grep", "-q", "vm-1", "/proc/self/mountinfo"}).exit_code == 1 ? 0 : 2);
+    if (unshare(CLONE_NEWNS) != 0 || write(ready[1], "x", 1) != 1 || read(made[0], &byte, 1) != 1) _exit(1);
+    _exit(net::Netns::open(kPath) ? 0 : 2);
   }
   char byte = 0;
   REQUIRE(read(ready[0], &byte, 1) == 1);
-  got(net::delete_named_netns(kPath));
-  REQUIRE(write(done[1], "x", 1) == 1);
+  got(net::create_named_netns(kPath));
+  REQUIRE(write(made[1], "x", 1) == 1);
   int status = -1;
   REQUIRE(waitpid(pid, &status, 0) == pid);
   CHECK(status == 0);
 }
 
-TEST_CASE("netns: twenty at a time") {
+TEST_CASE("netns: many at a time in a folder that is new, which is shared once") {
   const Host host;
-  std::vector<pid_t> children;
-  for (int i = 0; i < 20; ++i) {
-    const pid_t pid = fork();
-    if (pid == 0) _exit(net::create_named_netns("/run/netns/vm-" + std::to_string(i)) ? 0 : 1);
-    children.push_back(pid);
+  for (int round = 0; round < 10; ++round) {
+    const std::string folder = "/run/round-" + std::to_string(round);
+    int start[2];
+    REQUIRE(pipe(start) == 0);
+    std::vector<pid_t> children;
+    for (int i = 0; i < 8; ++i) {
+      const pid_t pid = fork();
+      char byte = 0;
+      if (pid == 0) {
+        (void)close(start[1]);
+        (void)!read(start[0], &byte, 1);  // all go when the last writer is gone
+        _exit(net::create_named_netns(folder + "/vm-" + std::to_string(i)) ? 0 : 1);
+      }
+      children.push_back(pid);
+    }
+    (void)close(start[1]);
+    (void)close(start[0]);
+    for (const pid_t pid : children) {
+      int status = -1;
+      REQUIRE(waitpid(pid, &status, 0) == pid);
+      CHECK(status == 0);
+    }
+    for (int i = 0; i < 8; ++i) {
+      (void)got(net::Netns::open(folder + "/vm-" + std::to_string(i)));
+      got(net::delete_named_netns(folder + "/vm-" + std::to_string(i)));
+    }
+    CHECK(run({"grep", "-c", " " + folder, "/proc/self/mountinfo"}).out == "1\n");  // the folder itself
   }
-  for (const pid_t pid : children) {
-    int status = -1;
-    REQUIRE(waitpid(pid, &status, 0) == pid);
-    CHECK(status == 0);
-  }
-  for (int i = 0; i < 20; ++i) {
-    (void)got(net::Netns::open("/run/netns/vm-" + std::to_string(i)));
-    got(net::delete_named_netns("/run/netns/vm-" + std::to_string(i)));
-  }
-  CHECK(run({"grep", "-c", " /run/netns/vm-", "/proc/self/mountinfo"}).out == "0\n");
 }
 
 TEST_CASE("netns: a file that is none is refused, and one in two places is one") {
