@@ -2,7 +2,7 @@
 # shellcheck shell=dash
 # The page that the guest serves: who it is and how long it has been up.
 name=$(hostname)
-addresses=$(ip -o addr show scope global | awk '{print $4}' | tr '\n' ' ')
+addresses=$(ip -o addr show scope global | awk '{printf "%s%s", sep, $4; sep = " "}')
 uptime=$(cut -d' ' -f1 /proc/uptime)
 cat <<EOF
 Content-Type: text/html

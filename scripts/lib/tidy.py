@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Runs clang-tidy over the tree's sources, both cores, and remembers what passed.
+"""Runs clang-tidy over the sources, on all cores, and remembers what passed.
 
 usage: tidy.py BUILD_DIR [FILE...]
 
-A source is checked again only when it, a header of ours that it reaches, its compile command or .clang-tidy has
-changed: the stamps are in BUILD_DIR/tidy. Prints the findings; the exit status is 1 when there are any.
+Without FILEs: all sources but the tests'. A source is checked again only when it, a header of ours that it reaches, its
+compile command or .clang-tidy has changed: the stamps are in ~/.cache/slicer-cni/tidy, so that a fresh checkout has them
+too. Prints the findings; the exit status is 1 when there are any.
 """
 
 import concurrent.futures
@@ -16,6 +17,7 @@ import subprocess
 import sys
 
 TIDY = "clang-tidy-19"
+CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "slicer-cni", "tidy")
 INCLUDE = re.compile(rb'^\s*#\s*include\s+"([^"]+)"', re.M)
 
 
@@ -33,7 +35,7 @@ def reached_headers(root, source, seen):
 
 
 def stamp_of(root, entry):
-    digest = hashlib.sha256(entry["command"].encode())
+    digest = hashlib.sha256(entry["command"].replace(root, "").encode())
     source = os.path.realpath(entry["file"])
     for path in [os.path.join(root, ".clang-tidy"), source, *sorted(reached_headers(root, source, set()))]:
         with open(path, "rb") as file:
@@ -43,7 +45,7 @@ def stamp_of(root, entry):
 
 def check(root, build, entry):
     """The findings as text; empty when there are none."""
-    stamp = os.path.join(build, "tidy", stamp_of(root, entry))
+    stamp = os.path.join(CACHE, stamp_of(root, entry))
     if os.path.exists(stamp):
         return ""
     done = subprocess.run([TIDY, "-p", build, "--quiet", entry["file"]], capture_output=True, text=True, check=False)
@@ -56,11 +58,12 @@ def check(root, build, entry):
 def main():
     build, only = os.path.realpath(sys.argv[1]), {os.path.realpath(name) for name in sys.argv[2:]}
     root = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
-    os.makedirs(os.path.join(build, "tidy"), exist_ok=True)
+    os.makedirs(CACHE, exist_ok=True)
     with open(os.path.join(build, "compile_commands.json"), encoding="utf-8") as file:
         entries = {os.path.realpath(entry["file"]): entry for entry in json.load(file)}
+    tests = os.path.join(root, "tests") + "/"
     chosen = [entry for path, entry in sorted(entries.items())
-              if path.startswith(root + "/") and not path.startswith(build + "/") and (not only or path in only)]
+              if path.startswith(root + "/") and (path in only if only else not path.startswith((build + "/", tests)))]
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         findings = [text for text in pool.map(lambda entry: check(root, build, entry), chosen) if text]
     for text in findings:

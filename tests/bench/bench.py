@@ -124,12 +124,12 @@ class Table:
         if good is False and not self.smoke:
             self.missed.append(name)
 
-    def fact(self, name, value, limit, unit):
-        """A count or a size with a limit that holds in smoke runs too."""
+    def fact(self, name, value, limit, unit, timing=False):
+        """A count or a size with a limit that holds in smoke runs too; a time's does not."""
         good = value <= limit
         self.rows.append({"name": name, "value": value, "limit": limit, "unit": unit, "good": good})
         print(f"{name:58} {value:10.6g} {unit} (at most {limit:g}) {'ok' if good else 'MISSED'}", flush=True)
-        if not good:
+        if not good and not (timing and self.smoke):
             self.missed.append(name)
 
     def show(self, row):
@@ -356,9 +356,48 @@ class Bench:
             if name.startswith("slicer-"):
                 self.table.fact(f"peak memory of {name}", peak / 1024, 8, "MiB")
 
+    def runner(self):
+        """`slicer-run vm new`, from its start to the hypervisor's exec, less the time that the chain's plugins take."""
+        folder = tempfile.mkdtemp()
+        os.chmod(folder, 0o755)  # slicer-vm reads it
+        os.symlink("/bin/false", os.path.join(folder, "qemu-system-x86_64"))  # a hypervisor that ends at once
+        for name, line in (("passwd", "slicer-vm:x:990:990::/nonexistent:/usr/sbin/nologin"), ("group", "slicer-vm:x:990:")):
+            with open(f"/etc/{name}", encoding="utf-8") as file:
+                text = file.read()
+            if "slicer-vm:" not in text:
+                with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
+                    file.write(text + line + "\n")
+                subprocess.run(["mount", "--bind", os.path.join(folder, name), f"/etc/{name}"], check=True)
+        overheads = [self.vm_new(folder) for _ in range(self.pairs + 1)][1:]
+        median = statistics.median(overheads)
+        self.table.fact("slicer-run vm new before the hypervisor's exec, less the chain", median, 10, "ms", timing=True)
+
+    def vm_new(self, folder):
+        trace = os.path.join(folder, "trace")
+        command = ["ip", "netns", "exec", "ours", "strace", "-f", "-ttt", "--seccomp-bpf", "-e", "trace=execve,exit_group",
+                   "-e", "signal=none", "-o", trace, os.path.join(self.ours_dir, "slicer-run"),
+                   "--cni-conf-dir", os.path.join(self.options.root, "conflist"), "--cni-path", self.ours_dir,
+                   "vm", "new", "bench", "--network", "slicer", "--kernel", "/bin/true", "--cmdline", "x", "--accel", "tcg"]
+        environment = dict(os.environ, PATH=folder + ":" + os.environ["PATH"])
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        events = []
+        with open(trace, encoding="utf-8") as file:
+            for line in file:
+                match = re.match(r"(\d+) +([\d.]+) (?:execve\(\"([^\"]+)\".* = 0|(exit_group))", line)
+                if match:
+                    events.append((int(match[1]), float(match[2]), match[3] or match[4]))
+        started = events[0][1]
+        hypervisor = next((time for _, time, what in events if "qemu-system" in what), None)
+        if hypervisor is None:
+            raise Failure(f"slicer-run vm new did not get as far as its hypervisor: {done.stderr}")
+        plugins = {pid: time for pid, time, what in events if what.startswith(self.ours_dir) and "slicer-run" not in what}
+        chain = sum(next(time for other, time, what in events if other == pid and what == "exit_group") - start
+                    for pid, start in plugins.items() if start < hypervisor)
+        return (hypervisor - started - chain) * 1000
+
     def run(self):
         for name, row in (("VERSION", self.version), ("ADD", self.chains), ("IPAM", self.ipam),
-                          ("ADDs, 16 at a time", self.parallel), ("counts", self.counts)):
+                          ("ADDs, 16 at a time", self.parallel), ("counts", self.counts), ("runner", self.runner)):
             if self.table.only is None or self.table.only in name or name in self.table.only:
                 row()
 
