@@ -8,6 +8,7 @@
 
 #include "lib/base/log.h"
 #include "lib/cni/json.h"
+#include "runner/commands/table.h"
 #include "runner/commands/vm.h"
 #include "runner/state/vm_files.h"
 #include "runner/state/vm_record.h"
@@ -51,18 +52,6 @@ Row row_of(const VmRecord& record) {
           fmt::format("{} MiB", record.ram_mib),
           record.accelerator,
           age(record)};
-}
-
-std::string table_text(const std::vector<Row>& rows) {
-  std::vector<size_t> widths(rows.front().size(), 0);
-  for (const Row& row : rows)
-    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
-  std::string text;
-  for (const Row& row : rows) {
-    for (size_t i = 0; i + 1 < row.size(); ++i) text += fmt::format("{:<{}}  ", row[i], widths[i]);
-    text += row.back() + "\n";
-  }
-  return text;
 }
 
 // One object a VM; docs/slicer-run.md names the members, which stay as they are.

@@ -25,6 +25,10 @@ bool has_cpu_flag(std::string_view cpuinfo, std::string_view flag) {
   return false;
 }
 
+bool can_virtualize(const KvmFacts& facts) {
+  return !facts.x86 || has_cpu_flag(facts.cpuinfo, "vmx") || has_cpu_flag(facts.cpuinfo, "svm");
+}
+
 std::string kvm_error() {
   const UniqueFd device(open(kDevice, O_RDWR | O_CLOEXEC));
   if (!device.valid()) return std::string("open '") + kDevice + "': " + errno_text(errno);
@@ -64,12 +68,13 @@ KvmFacts probe_kvm() {
 #else
   constexpr bool kX86 = false;
 #endif
-  return {.x86 = kX86, .cpuinfo = read_file("/proc/cpuinfo", size_t{16} << 20).value_or(""), .kvm_error = kvm_error()};
+  KvmFacts facts{.x86 = kX86, .cpuinfo = read_file("/proc/cpuinfo", size_t{16} << 20).value_or("")};
+  if (can_virtualize(facts)) facts.kvm_error = kvm_error();  // taking a machine down again costs some milliseconds
+  return facts;
 }
 
 std::string why_no_kvm(const KvmFacts& facts) {
-  if (facts.x86 && !has_cpu_flag(facts.cpuinfo, "vmx") && !has_cpu_flag(facts.cpuinfo, "svm"))
-    return "the processor has neither vmx nor svm in /proc/cpuinfo";
+  if (!can_virtualize(facts)) return "the processor has neither vmx nor svm in /proc/cpuinfo";
   return facts.kvm_error;
 }
 

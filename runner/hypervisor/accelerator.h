@@ -17,7 +17,7 @@ const char* accelerator_name(Accelerator accelerator);
 struct KvmFacts {
   bool x86 = true;
   std::string cpuinfo = {};    ///< /proc/cpuinfo
-  std::string kvm_error = {};  ///< why no VM and vCPU can be made through /dev/kvm; empty: they can
+  std::string kvm_error = {};  ///< why /dev/kvm makes no VM and vCPU; empty: it does, or was not asked
 };
 KvmFacts probe_kvm();
 

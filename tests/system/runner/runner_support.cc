@@ -108,7 +108,8 @@ Runner::~Runner() {
 }
 
 std::vector<std::string> Runner::argv(const std::string& line) {
-  std::vector<std::string> all = {bin_dir() + "/slicer-run", "--cni-path", SLICER_TEST_BIN_DIR};
+  std::vector<std::string> all = {bin_dir() + "/slicer-run", "--cni-path",
+                                  std::string(SLICER_TEST_BIN_DIR) + ":" + bin_dir()};
   for (std::string& word : words(line)) all.push_back(std::move(word));
   return all;
 }
