@@ -1,14 +1,44 @@
 #pragma once
 // The packet filter behind one small interface: nftables now; iptables has its place in make_backend().
 
+#include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "lib/base/result.h"
 #include "lib/netfilter/ruleset.h"
 
 namespace slicer::netfilter {
+
+/// A policy as it is enforced, and how many packets it has judged.
+struct PolicyInForce {
+  CompiledPolicy policy = {};
+  bool log = false;
+  uint64_t passed = 0;  ///< packets; those that pass whatever the policy says (replies) are not counted
+  uint64_t dropped = 0;
+};
+
+/// A VM with a policy of its own.
+struct VmInForce {
+  std::string owner = {};  ///< vm_mark()
+  addr::Ip address = {};
+  std::string policy = {};  ///< key of PoliciesInForce::policies
+};
+
+/// What is in force for a network. Equal policies are one: VMs and networks share it, and its counters.
+struct PoliciesInForce {
+  std::map<std::string, PolicyInForce> policies = {};  ///< by policy_id()
+  std::optional<std::string> lists = {};               ///< the network's; absent: nothing is closed
+  std::vector<VmInForce> vms = {};
+};
+
+/// Asked about a VM's vm_mark().
+using VmFilter = std::function<bool(const std::string& mark)>;
 
 /// Constant rules of networks in the network namespace of this process. Every call opens one netlink socket and closes
 /// it. Common errors: kSystem (EPERM: no CAP_NET_ADMIN), kUnsupportedKernel (no nf_tables or a part of it).
@@ -31,6 +61,13 @@ class Backend {
   /// Removes all that bears the network's mark: chains, set elements, openings in foreign chains; our table with the
   /// last of them. Nothing there is success.
   virtual Result<void> remove(const std::string& network) = 0;
+
+  /// Removes the policies of their own of the VMs for which `gone` holds (DEL, GC), and what only they used. Nothing
+  /// there is success; then it takes one question and writes nothing.
+  virtual Result<void> remove_vms(const std::string& network, const VmFilter& gone) = 0;
+
+  /// What is in force for a network, with packet counters.
+  virtual Result<PoliciesInForce> list_policies(const std::string& network) = 0;
 
   /// Can rules be made here at all? (STATUS.) Error: kUnavailable.
   virtual Result<void> probe() = 0;

@@ -20,6 +20,7 @@
 #include <span>
 
 #include "lib/netfilter/nft_expr.h"
+#include "lib/netfilter/nft_handles.h"
 
 namespace slicer::netfilter {
 namespace {
@@ -31,33 +32,7 @@ constexpr uint32_t kHostEndian = 1;          // nft's byte order of a set's keys
 constexpr int32_t kFilterPriority = 0;       // linux/netfilter_ipv4.h: NF_IP_PRI_FILTER
 constexpr int32_t kSourceNatPriority = 100;  // NF_IP_PRI_NAT_SRC
 
-template <auto kFree>
-struct Deleter {
-  template <class T>
-  void operator()(T* object) const {
-    kFree(object);
-  }
-};
-using TablePtr = std::unique_ptr<nftnl_table, Deleter<nftnl_table_free>>;
-using ChainPtr = std::unique_ptr<nftnl_chain, Deleter<nftnl_chain_free>>;
-using RulePtr = std::unique_ptr<nftnl_rule, Deleter<nftnl_rule_free>>;
-using SetPtr = std::unique_ptr<nftnl_set, Deleter<nftnl_set_free>>;
-using UserDataPtr = std::unique_ptr<nftnl_udata_buf, Deleter<nftnl_udata_buf_free>>;
-
 std::string text_of(const char* text) { return text == nullptr ? std::string() : std::string(text); }
-
-/// The comment in user data: attributes of one byte type, one byte length. Type 0 is the comment in rules, chains and
-/// elements alike.
-std::string comment_in(const void* data, uint32_t size) {
-  const std::span bytes(static_cast<const char*>(data), data == nullptr ? 0 : size);
-  for (size_t at = 0; at + 2 <= bytes.size();) {
-    const auto length = static_cast<uint8_t>(bytes[at + 1]);
-    if (at + 2 + length > bytes.size()) break;
-    if (bytes[at] == NFTNL_UDATA_RULE_COMMENT) return {&bytes[at + 2], strnlen(&bytes[at + 2], length)};
-    at += size_t{2} + length;
-  }
-  return {};
-}
 
 UserDataPtr comment_data(const std::string& comment) {
   UserDataPtr data(nftnl_udata_buf_alloc(NFT_USERDATA_MAXLEN));
@@ -99,18 +74,30 @@ void add_element(nftnl_set* set, const std::string& bridge, const std::string& c
   nftnl_set_elem_add(set, element);
 }
 
-struct BaseChain {
-  const char* type;
-  uint32_t hook;
-  int32_t priority;
-};
-
-BaseChain base_chain(Hook hook) {
+BaseHook base_chain(Hook hook) {
   if (hook == Hook::kForward) return {.type = "filter", .hook = NF_INET_FORWARD, .priority = kFilterPriority};
   return {.type = "nat", .hook = NF_INET_POST_ROUTING, .priority = kSourceNatPriority};
 }
 
+void set_comment(nftnl_chain* chain, const std::string& comment) {
+  const UserDataPtr data = comment_data(comment);
+  nftnl_chain_set_data(chain, NFTNL_CHAIN_USERDATA, nftnl_udata_buf_data(data.get()), nftnl_udata_buf_len(data.get()));
+}
+
 }  // namespace
+
+/// The comment in user data: attributes of one byte type, one byte length. Type 0 is the comment in rules, chains and
+/// elements alike.
+std::string comment_in(const void* data, uint32_t size) {
+  const std::span bytes(static_cast<const char*>(data), data == nullptr ? 0 : size);
+  for (size_t at = 0; at + 2 <= bytes.size();) {
+    const auto length = static_cast<uint8_t>(bytes[at + 1]);
+    if (at + 2 + length > bytes.size()) break;
+    if (bytes[at] == NFTNL_UDATA_RULE_COMMENT) return {&bytes[at + 2], strnlen(&bytes[at + 2], length)};
+    at += size_t{2} + length;
+  }
+  return {};
+}
 
 AnswerKind kind_of(const nlmsghdr* message) {
   switch (NFNL_MSG_TYPE(message->nlmsg_type)) {
@@ -154,6 +141,13 @@ uint32_t ask_all_chains(MessageBuffer& out, uint16_t family) {
   return out.close();
 }
 
+uint32_t ask_all_rules(MessageBuffer& out, uint16_t family, const std::string& table) {
+  const RulePtr rule(nftnl_rule_alloc());
+  nftnl_rule_set_str(rule.get(), NFTNL_RULE_TABLE, table.c_str());
+  nftnl_rule_nlmsg_build_payload(out.open(NFT_MSG_GETRULE, family, NLM_F_DUMP), rule.get());
+  return out.close();
+}
+
 uint32_t ask_sets(MessageBuffer& out) {
   const SetPtr set(nftnl_set_alloc());
   nftnl_set_set_str(set.get(), NFTNL_SET_TABLE, kTable);
@@ -176,6 +170,16 @@ uint32_t read_generation(const nlmsghdr* message) {
   return generation;
 }
 
+Result<uint32_t> read_current_generation(NftSession& session) {
+  MessageBuffer question;
+  ask_generation(question);
+  uint32_t generation = 0;
+  (void)TRY(session.ask(question, [&](uint32_t, const nlmsghdr* message) {
+    if (kind_of(message) == AnswerKind::kGeneration) generation = read_generation(message);
+  }));
+  return generation;
+}
+
 std::optional<StandingChain> read_chain(const nlmsghdr* message) {
   const ChainPtr chain(nftnl_chain_alloc());
   if (nftnl_chain_nlmsg_parse(message, chain.get()) < 0) return std::nullopt;
@@ -186,6 +190,7 @@ std::optional<StandingChain> read_chain(const nlmsghdr* message) {
   uint32_t size = 0;
   const void* data = nftnl_chain_get_data(chain.get(), NFTNL_CHAIN_USERDATA, &size);
   standing.comment = comment_in(data, size);
+  standing.uses = nftnl_chain_get_u32(chain.get(), NFTNL_CHAIN_USE);
   if (!nftnl_chain_is_set(chain.get(), NFTNL_CHAIN_TYPE)) return standing;
   standing.type = text_of(nftnl_chain_get_str(chain.get(), NFTNL_CHAIN_TYPE));
   standing.hook = nftnl_chain_get_u32(chain.get(), NFTNL_CHAIN_HOOKNUM);
@@ -238,7 +243,7 @@ std::vector<StandingElement> read_elements(const nlmsghdr* message) {
 }
 
 bool is_chain(const StandingChain& standing, const Chain& chain) {
-  const BaseChain base = base_chain(chain.hook);
+  const BaseHook base = base_chain(chain.hook);
   return standing.type == base.type && standing.hook == base.hook && standing.priority == base.priority;
 }
 
@@ -250,16 +255,25 @@ void put_table(MessageBuffer& out) {
 }
 
 void put_chain(MessageBuffer& out, const Chain& description) {
-  const BaseChain base = base_chain(description.hook);
-  const ChainPtr chain = chain_at({.family = kInet, .table = kTable, .chain = description.name});
+  put_base_chain(out, {.family = kInet, .table = kTable, .chain = description.name}, base_chain(description.hook),
+                 description.comment);
+}
+
+void put_base_chain(MessageBuffer& out, const ChainPlace& place, const BaseHook& base, const std::string& comment) {
+  const ChainPtr chain = chain_at(place);
   nftnl_chain_set_str(chain.get(), NFTNL_CHAIN_TYPE, base.type);
   nftnl_chain_set_u32(chain.get(), NFTNL_CHAIN_HOOKNUM, base.hook);
   nftnl_chain_set_s32(chain.get(), NFTNL_CHAIN_PRIO, base.priority);
   nftnl_chain_set_u32(chain.get(), NFTNL_CHAIN_POLICY, NF_ACCEPT);
-  const UserDataPtr comment = comment_data(description.comment);
-  nftnl_chain_set_data(chain.get(), NFTNL_CHAIN_USERDATA, nftnl_udata_buf_data(comment.get()),
-                       nftnl_udata_buf_len(comment.get()));
-  nftnl_chain_nlmsg_build_payload(out.open(NFT_MSG_NEWCHAIN, kInet, NLM_F_CREATE), chain.get());
+  set_comment(chain.get(), comment);
+  nftnl_chain_nlmsg_build_payload(out.open(NFT_MSG_NEWCHAIN, place.family, NLM_F_CREATE), chain.get());
+  (void)out.close();
+}
+
+void put_plain_chain(MessageBuffer& out, const ChainPlace& place, const std::string& comment) {
+  const ChainPtr chain = chain_at(place);
+  set_comment(chain.get(), comment);
+  nftnl_chain_nlmsg_build_payload(out.open(NFT_MSG_NEWCHAIN, place.family, NLM_F_CREATE), chain.get());
   (void)out.close();
 }
 

@@ -41,11 +41,19 @@ struct StandingChain {
   uint32_t hook = 0;      ///< NF_INET_*
   int32_t priority = 0;
   bool policy_drop = false;
+  uint32_t uses = 0;  ///< its rules, and the jumps that lead to it
 };
 
 struct StandingElement {
   std::string key = {};
   std::string comment = {};
+};
+
+/// Of a base chain.
+struct BaseHook {
+  const char* type = "filter";
+  uint32_t hook = 0;  ///< NF_INET_*
+  int32_t priority = 0;
 };
 
 /// What an answer is about.
@@ -59,15 +67,21 @@ uint32_t ask_bridge(MessageBuffer& out, const std::string& bridge);
 // Dumps: the last message of a question.
 uint32_t ask_rules(MessageBuffer& out, const ChainPlace& place);
 uint32_t ask_all_chains(MessageBuffer& out, uint16_t family);
+uint32_t ask_all_rules(MessageBuffer& out, uint16_t family, const std::string& table);
 uint32_t ask_sets(MessageBuffer& out);
 uint32_t ask_bridges(MessageBuffer& out);
 
 // Answers.
 uint32_t read_generation(const nlmsghdr* message);
+/// Asks and reads it. What is read after it may be newer: a transaction made for it then fails.
+Result<uint32_t> read_current_generation(NftSession& session);
 std::optional<StandingChain> read_chain(const nlmsghdr* message);
 std::optional<StandingRule> read_rule(const nlmsghdr* message);
 std::string read_set_name(const nlmsghdr* message);
 std::vector<StandingElement> read_elements(const nlmsghdr* message);
+
+/// The comment in the user data of a chain, rule or element.
+std::string comment_in(const void* data, uint32_t size);
 
 /// Is it the base chain that `chain` describes?
 bool is_chain(const StandingChain& standing, const Chain& chain);
@@ -77,6 +91,9 @@ enum class Position : uint8_t { kHead, kEnd };
 // Steps of a transaction.
 void put_table(MessageBuffer& out);
 void put_chain(MessageBuffer& out, const Chain& chain);
+void put_base_chain(MessageBuffer& out, const ChainPlace& place, const BaseHook& base, const std::string& comment);
+/// One that packets reach only by a jump.
+void put_plain_chain(MessageBuffer& out, const ChainPlace& place, const std::string& comment);
 void put_rule(MessageBuffer& out, const ChainPlace& place, const Rule& rule, Position position);
 void put_bridges_set(MessageBuffer& out);
 void put_bridge(MessageBuffer& out, const std::string& bridge, const std::string& comment);

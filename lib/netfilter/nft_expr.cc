@@ -60,6 +60,14 @@ class Encoder {
 
   void counter() { nftnl_rule_add_expr(rule_, nftnl_expr_alloc("counter")); }
 
+  void go_to(const std::string& chain) {
+    nftnl_expr* immediate = nftnl_expr_alloc("immediate");
+    nftnl_expr_set_u32(immediate, NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT);
+    nftnl_expr_set_u32(immediate, NFTNL_EXPR_IMM_VERDICT, static_cast<uint32_t>(NFT_GOTO));
+    nftnl_expr_set_str(immediate, NFTNL_EXPR_IMM_CHAIN, chain.c_str());
+    nftnl_rule_add_expr(rule_, immediate);
+  }
+
   void verdict(Verdict verdict) {
     if (verdict == Verdict::kMasquerade) return nftnl_rule_add_expr(rule_, nftnl_expr_alloc("masq"));
     nftnl_expr* immediate = nftnl_expr_alloc("immediate");
@@ -225,6 +233,11 @@ class Decoder {
     }
     if (name != "immediate" || !nftnl_expr_is_set(expression, NFTNL_EXPR_IMM_VERDICT)) return false;
     const uint32_t verdict = nftnl_expr_get_u32(expression, NFTNL_EXPR_IMM_VERDICT);
+    if (static_cast<int>(verdict) == NFT_GOTO && nftnl_expr_is_set(expression, NFTNL_EXPR_IMM_CHAIN)) {
+      rule_.verdict = Verdict::kGoto;
+      rule_.target = nftnl_expr_get_str(expression, NFTNL_EXPR_IMM_CHAIN);
+      return true;
+    }
     rule_.verdict = verdict == NF_ACCEPT ? Verdict::kAccept : Verdict::kDrop;
     return verdict == NF_ACCEPT || verdict == NF_DROP;
   }
@@ -254,6 +267,7 @@ void encode_expressions(nftnl_rule* rule, const Rule& description, bool any_fami
     encoder.prefix(match);
   }
   if (description.counter) encoder.counter();
+  if (description.verdict == Verdict::kGoto) return encoder.go_to(description.target);
   encoder.verdict(description.verdict);
 }
 

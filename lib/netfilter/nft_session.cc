@@ -15,10 +15,11 @@
 namespace slicer::netfilter {
 namespace {
 
-// More than any single message of ours: a rule of three address matches takes about 700 bytes.
-constexpr size_t kMessageRoom = 4096;
 // The kernel fills at most 32 KiB per part of a dump (net/netlink/af_netlink.c: netlink_dump()).
 constexpr size_t kReceiveRoom = 65536;
+// net.core.wmem_default is 212,992 where nobody lowered it, and a message's bookkeeping counts too.
+constexpr size_t kDefaultSendRoom = 65536;
+constexpr size_t kMessageOverhead = 65536;
 
 std::unexpected<Error> refused(int err, std::string_view action) {
   Error error = errno_error(err, action);
@@ -54,13 +55,13 @@ Result<bool> receive(int fd, int flags, const std::function<void(const nlmsghdr*
 
 }  // namespace
 
-char* MessageBuffer::room() {
-  if (bytes_.size() < used_ + kMessageRoom) bytes_.resize(2 * used_ + kMessageRoom);
+char* MessageBuffer::make_room(size_t size) {
+  if (bytes_.size() < used_ + size) bytes_.resize(2 * used_ + size);
   return bytes_.data() + used_;
 }
 
-nlmsghdr* MessageBuffer::open(uint16_t type, uint16_t family, uint16_t flags) {
-  return nftnl_nlmsg_build_hdr(room(), type, family, flags, count_);
+nlmsghdr* MessageBuffer::open(uint16_t type, uint16_t family, uint16_t flags, size_t room) {
+  return nftnl_nlmsg_build_hdr(make_room(room), type, family, flags, count_);
 }
 
 uint32_t MessageBuffer::close() {
@@ -70,13 +71,13 @@ uint32_t MessageBuffer::close() {
 }
 
 void MessageBuffer::begin_batch(uint32_t generation) {
-  mnl_attr_put_u32(nftnl_batch_begin(room(), count_), NFNL_BATCH_GENID, htonl(generation));
+  mnl_attr_put_u32(nftnl_batch_begin(make_room(kMessageRoom), count_), NFNL_BATCH_GENID, htonl(generation));
   (void)close();
 }
 
 void MessageBuffer::end_batch() {
   reinterpret_cast<nlmsghdr*>(bytes_.data() + last_)->nlmsg_flags |= NLM_F_ACK;
-  nftnl_batch_end(room(), count_);
+  nftnl_batch_end(make_room(kMessageRoom), count_);
   (void)close();
 }
 
@@ -90,7 +91,17 @@ Result<NftSession> NftSession::open() {
   return NftSession(std::move(fd));
 }
 
+// A transaction with long lists is larger than what a socket sends by default.
+Result<void> NftSession::make_room(size_t size) {
+  if (size < kDefaultSendRoom) return {};
+  const int room = static_cast<int>(size + kMessageOverhead);
+  if (setsockopt(fd_.get(), SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room)) != 0)
+    return refused(errno, "make room for the lists");
+  return {};
+}
+
 Result<void> NftSession::send(const MessageBuffer& messages) {
+  TRY(make_room(messages.size()));
   sockaddr_nl kernel{};
   kernel.nl_family = AF_NETLINK;
   const auto sent = sendto(fd_.get(), messages.bytes().data(), messages.size(), 0,

@@ -15,9 +15,12 @@ namespace slicer::netfilter {
 /// Netlink messages one behind the other; their sequence numbers count from 0.
 class MessageBuffer {
  public:
+  /// More than any single message of ours without a list: a rule of three address matches takes about 700 bytes.
+  static constexpr size_t kMessageRoom = 4096;
+
   /// A new message of nf_tables (NFT_MSG_*) with NLM_F_REQUEST and `flags`. libnftnl and libmnl append its attributes;
-  /// it must be closed before the next one, and is valid until then.
-  nlmsghdr* open(uint16_t type, uint16_t family, uint16_t flags = 0);
+  /// it must be closed before the next one, and is valid until then. `room` is the most bytes that it may take.
+  nlmsghdr* open(uint16_t type, uint16_t family, uint16_t flags = 0, size_t room = kMessageRoom);
   /// The same for the frame of a transaction. `generation` makes the kernel refuse it when the ruleset has changed
   /// since.
   void begin_batch(uint32_t generation);
@@ -31,7 +34,7 @@ class MessageBuffer {
   [[nodiscard]] uint32_t count() const { return count_; }
 
  private:
-  char* room();
+  char* make_room(size_t size);
   std::vector<char> bytes_;
   size_t used_ = 0;
   size_t last_ = 0;
@@ -61,6 +64,7 @@ class NftSession {
  private:
   explicit NftSession(UniqueFd fd) : fd_(std::move(fd)) {}
   Result<void> send(const MessageBuffer& messages);
+  Result<void> make_room(size_t size);
   UniqueFd fd_;
 };
 

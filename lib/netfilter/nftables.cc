@@ -8,6 +8,10 @@
 
 #include "lib/netfilter/foreign_chain.h"
 #include "lib/netfilter/nft_codec.h"
+#include "lib/netfilter/nft_removal.h"
+#include "lib/netfilter/policy_glance.h"
+#include "lib/netfilter/policy_plan.h"
+#include "lib/netfilter/policy_reading.h"
 
 namespace slicer::netfilter {
 namespace {
@@ -38,10 +42,11 @@ struct Gaps {
   uint32_t generation = 0;
   bool interrupted = false;
   bool bridge_absent = false;
+  std::string policy = {};  ///< what is wrong with it; empty: nothing
   std::vector<ChainGap> chains = {};
   std::vector<ForeignGap> foreign = {};
   [[nodiscard]] bool closed() const {
-    return !bridge_absent && foreign.empty() && std::ranges::all_of(chains, &ChainGap::closed);
+    return !bridge_absent && policy.empty() && foreign.empty() && std::ranges::all_of(chains, &ChainGap::closed);
   }
 };
 
@@ -52,7 +57,7 @@ void strike(std::vector<Rule>& missing, const Rule& standing) {
 /// Asks the kernel what of `rules` is missing. The constants of a network that one plugin asks for take one question.
 class Survey {
  public:
-  Survey(NftSession& session, const NetworkRules& rules) : session_(session), rules_(rules) {
+  Survey(NftSession& session, const NetworkRules& rules) : session_(session), rules_(rules), policy_(rules) {
     for (Chain& chain : own_chains(rules)) {
       std::vector<Rule> missing = chain.rules;
       gaps_.chains.push_back({.chain = std::move(chain), .missing = std::move(missing)});
@@ -71,7 +76,13 @@ class Survey {
       if (i < gaps_.chains.size()) ask_rules(question, own_place(gaps_.chains[i].chain.name));
       TRY(ask(question));
     }
+    for (const ChainPlace& place : policy_.chains_to_dump()) {
+      MessageBuffer question;
+      ask_rules(question, place);
+      TRY(ask(question));
+    }
     TRY(check_chains());
+    gaps_.policy = policy_.missing();
     for (const ForeignTarget& target : foreign_) TRY(survey_foreign(target));
     return std::move(gaps_);
   }
@@ -81,6 +92,7 @@ class Survey {
     ask_generation(question);  // before all else: what is read later may be newer, and a transaction then fails
     if (gaps_.bridge_absent) ask_bridge(question, rules_.listed_bridge);
     for (const ChainGap& gap : gaps_.chains) ask_chain(question, own_place(gap.chain.name));
+    policy_.ask(question);
     for (const ForeignTarget& target : foreign_) {
       ask_chain(question, target.forward);
       ask_chain(question, target.user);
@@ -99,12 +111,13 @@ class Survey {
         gaps_.generation = read_generation(message);
         return;
       case AnswerKind::kChain:
-        if (std::optional<StandingChain> chain = read_chain(message)) standing_.push_back(std::move(*chain));
+        if (std::optional<StandingChain> chain = read_chain(message)) take_chain(std::move(*chain));
         return;
       case AnswerKind::kRule:
         if (const std::optional<StandingRule> rule = read_rule(message); rule && rule->rule) take_rule(*rule);
         return;
       case AnswerKind::kElements:
+        if (read_map_name(message) != kBridgesSet) return policy_.take_elements(message);
         for (const StandingElement& element : read_elements(message))
           if (element.key == rules_.listed_bridge) gaps_.bridge_absent = false;
         return;
@@ -113,7 +126,13 @@ class Survey {
     }
   }
 
+  void take_chain(StandingChain chain) {
+    policy_.take_chain(chain);
+    standing_.push_back(std::move(chain));
+  }
+
   void take_rule(const StandingRule& standing) {
+    policy_.take_rule(standing);
     for (ChainGap& gap : gaps_.chains)
       if (standing.place == own_place(gap.chain.name)) strike(gap.missing, *standing.rule);
     for (ForeignTarget& target : foreign_)
@@ -153,6 +172,7 @@ class Survey {
 
   NftSession& session_;
   const NetworkRules& rules_;
+  PolicyGlance policy_;
   std::vector<ForeignTarget> foreign_ = {};
   std::vector<StandingChain> standing_ = {};
   Gaps gaps_ = {};
@@ -173,6 +193,15 @@ void put_gaps(MessageBuffer& batch, const Gaps& gaps, const NetworkRules& rules)
   }
 }
 
+/// False: the ruleset changed while it was read.
+Result<bool> put_policy_changes(NftSession& session, const NetworkRules& rules, MessageBuffer& batch) {
+  const PolicyReading reading = TRY(read_policies(session, rules.network));
+  if (reading.interrupted) return false;
+  const PolicyWish wish{.network = rules.network, .rules = rules.policy, .selector = rules.forward};
+  PolicyPlan(reading.standing, wish).put(batch);
+  return true;
+}
+
 std::string describe(const Gaps& gaps, const NetworkRules& rules) {
   for (const ChainGap& gap : gaps.chains) {
     if (gap.absent) return fmt::format("chain '{}' in table 'inet {}' is gone", gap.chain.name, kTable);
@@ -181,6 +210,7 @@ std::string describe(const Gaps& gaps, const NetworkRules& rules) {
       return fmt::format("rule '{}' is gone from chain '{}' in table 'inet {}'", rule_text(gap.missing.front()),
                          gap.chain.name, kTable);
   }
+  if (!gaps.policy.empty()) return gaps.policy;
   if (gaps.bridge_absent)
     return fmt::format("'{}' is gone from set '{}' in table 'inet {}'", rules.listed_bridge, kBridgesSet, kTable);
   const ForeignGap& gap = gaps.foreign.front();
@@ -188,111 +218,27 @@ std::string describe(const Gaps& gaps, const NetworkRules& rules) {
                      rule_text(gap.missing.front()), gap.place.chain, family_name(gap.place.family), gap.place.table);
 }
 
-/// All that bears one network's mark, and whether our table has anything else.
-struct Remains {
-  uint32_t generation = 0;
-  bool interrupted = false;
-  bool table_used_by_others = false;
-  std::vector<ChainPlace> chains = {};
-  std::vector<std::string> bridges = {};
-  std::vector<StandingRule> foreign = {};
-  bool anything_in_table = false;
-};
-
-class Collector {
- public:
-  Collector(NftSession& session, std::string network)
-      : session_(session), network_(std::move(network)), mark_(network_mark(network_)) {}
-
-  Result<Remains> run() {
-    MessageBuffer chains;
-    ask_generation(chains);
-    ask_all_chains(chains, kInet);
-    TRY(ask(chains));
-    MessageBuffer sets;
-    ask_sets(sets);
-    TRY(ask(sets));
-    MessageBuffer bridges;
-    ask_bridges(bridges);
-    TRY(ask(bridges));
-    for (const ChainPlace& place : foreign_places()) {
-      MessageBuffer rules;
-      ask_rules(rules, place);
-      TRY(ask(rules));
-    }
-    return std::move(remains_);
-  }
-
- private:
-  Result<void> ask(const MessageBuffer& question) {
-    const Answers answers = TRY(session_.ask(question, [&](uint32_t, const nlmsghdr* message) { read(message); }));
-    remains_.interrupted = remains_.interrupted || answers.interrupted;
-    return {};
-  }
-
-  void read(const nlmsghdr* message) {
-    switch (kind_of(message)) {
-      case AnswerKind::kGeneration:
-        remains_.generation = read_generation(message);
-        return;
-      case AnswerKind::kChain:
-        if (const std::optional<StandingChain> chain = read_chain(message)) take_chain(*chain);
-        return;
-      case AnswerKind::kRule:
-        if (std::optional<StandingRule> rule = read_rule(message); rule && rule->comment == mark_)
-          remains_.foreign.push_back(std::move(*rule));
-        return;
-      case AnswerKind::kElements:
-        for (const StandingElement& element : read_elements(message)) take_element(element);
-        return;
-      case AnswerKind::kOther:
-        remains_.anything_in_table = true;
-        if (read_set_name(message) != kBridgesSet) remains_.table_used_by_others = true;
-        return;
-    }
-  }
-
-  void take_chain(const StandingChain& chain) {
-    if (chain.place.table != kTable) return;
-    remains_.anything_in_table = true;
-    const bool ours = chain.comment == mark_ || chain.place.chain == chain_name(Hook::kForward, network_) ||
-                      chain.place.chain == chain_name(Hook::kPostroutingNat, network_);
-    if (ours)
-      remains_.chains.push_back(chain.place);
-    else
-      remains_.table_used_by_others = true;
-  }
-
-  void take_element(const StandingElement& element) {
-    if (element.comment == mark_)
-      remains_.bridges.push_back(element.key);
-    else
-      remains_.table_used_by_others = true;
-  }
-
-  NftSession& session_;
-  std::string network_;
-  std::string mark_;
-  Remains remains_ = {};
-};
-
-/// False when there is nothing to remove.
-bool put_removal(MessageBuffer& batch, const Remains& remains) {
-  for (const StandingRule& rule : remains.foreign) delete_rule(batch, rule.place, rule.handle);
-  if (remains.anything_in_table && !remains.table_used_by_others) {
-    delete_table(batch);
-    return true;
-  }
-  for (const ChainPlace& chain : remains.chains) delete_chain(batch, chain);
-  for (const std::string& bridge : remains.bridges) delete_bridge(batch, bridge);
-  return !remains.foreign.empty() || !remains.chains.empty() || !remains.bridges.empty();
-}
-
 std::unexpected<Error> ruleset_restless(const std::string& network) {
   return fail(Kind::kBusy,
               fmt::format("write the rules of network '{}': another program changed the ruleset {} times in a row",
                           network, kMaxRounds),
               "try again; `nft monitor` shows who it is");
+}
+
+/// Repeats reading and writing until nobody else wrote in between. `put` says whether there is anything to write.
+template <class Put>
+Result<void> change(const std::string& network, const char* action, const Put& put) {
+  NftSession session = TRY(NftSession::open());
+  for (int round = 0; round < kMaxRounds; ++round) {
+    MessageBuffer batch;
+    batch.begin_batch(TRY(read_current_generation(session)));
+    const Change wanted = TRY(put(session, batch));
+    if (wanted == Change::kNone) return {};
+    if (wanted == Change::kReadAgain) continue;
+    batch.end_batch();
+    if (TRY(session.commit(batch).context(fmt::format("{} '{}'", action, network))) == Commit::kDone) return {};
+  }
+  return ruleset_restless(network);
 }
 
 class Nftables final : public Backend {
@@ -306,6 +252,7 @@ class Nftables final : public Backend {
       MessageBuffer batch;
       batch.begin_batch(gaps.generation);
       put_gaps(batch, gaps, rules);
+      if (!gaps.policy.empty() && !TRY(put_policy_changes(session, rules, batch))) continue;
       batch.end_batch();
       const Commit outcome =
           TRY(session.commit(batch).context(fmt::format("write the rules of network '{}'", rules.network)));
@@ -328,18 +275,22 @@ class Nftables final : public Backend {
   }
 
   Result<void> remove(const std::string& network) override {
+    return change(network, "remove the rules of network", [&](NftSession& session, MessageBuffer& batch) {
+      return put_network_removal(session, network, batch);
+    });
+  }
+
+  Result<void> remove_vms(const std::string& network, const VmFilter& gone) override {
+    return change(network, "remove the policies of VMs of network", [&](NftSession& session, MessageBuffer& batch) {
+      return put_vm_removal(session, network, gone, batch);
+    });
+  }
+
+  Result<PoliciesInForce> list_policies(const std::string& network) override {
     NftSession session = TRY(NftSession::open());
-    for (int round = 0; round < kMaxRounds; ++round) {
-      const Remains remains = TRY(Collector(session, network).run());
-      if (remains.interrupted) continue;
-      MessageBuffer batch;
-      batch.begin_batch(remains.generation);
-      if (!put_removal(batch, remains)) return {};
-      batch.end_batch();
-      const Commit outcome =
-          TRY(session.commit(batch).context(fmt::format("remove the rules of network '{}'", network)));
-      if (outcome == Commit::kDone) return {};
-    }
+    for (int round = 0; round < kMaxRounds; ++round)
+      if (std::optional<PoliciesInForce> found = TRY(read_policies_in_force(session, network)))
+        return std::move(*found);
     return ruleset_restless(network);
   }
 

@@ -12,6 +12,9 @@ namespace {
 constexpr size_t kMaxMark = 127;       // libnftnl: NFTNL_UDATA_COMMENT_MAXLEN counts the closing zero
 constexpr size_t kMaxChainName = 200;  // linux/netfilter/nf_tables.h: NFT_NAME_MAXLEN is 256, so the kernel has room
 constexpr size_t kHashLength = 12;
+// Part of every policy's hash: a release that writes a policy's chain in another way counts this up, and the next ADD
+// replaces what the older one left.
+constexpr const char* kPolicyForm = "1\n";
 
 /// `text`, or its beginning, `separator` and the hash of all of it.
 std::string cut(const std::string& text, size_t limit, char separator) {
@@ -96,8 +99,30 @@ std::vector<Rule> forward_rules(const Forward& forward, const std::vector<addr::
 
 std::string network_mark(const std::string& network) { return cut("slicer:" + network, kMaxMark, '#'); }
 
+std::string vm_mark(const std::string& owner) { return cut(owner, kMaxMark, '#'); }
+
+std::string log_prefix(const std::string& network) { return cut("slicer:" + network, kMaxMark - 1, '#') + " "; }
+
+std::string policy_id(const CompiledPolicy& policy, const std::string& log_prefix) {
+  std::string text = kPolicyForm;
+  if (!policy.allows_everything()) {
+    text += log_prefix + '\n' + (policy.fallback == PolicyVerdict::kAllow ? '+' : '-');
+    const auto add = [&](const auto& element) {
+      text += element.addresses.text() + (element.verdict == PolicyVerdict::kAllow ? '+' : '-');
+    };
+    for (const AddressVerdict& element : policy.addresses) add(element);
+    for (const PortVerdict& element : policy.ports) {
+      add(element);
+      text += fmt::format("{}-{}", element.ports.first, element.ports.last);
+    }
+  }
+  return base32(hash_names({text}), kHashLength);
+}
+
+std::string name_part(const std::string& network) { return cut(network, kMaxChainName, '/'); }
+
 std::string chain_name(Hook hook, const std::string& network) {
-  return (hook == Hook::kForward ? "forward-" : "masquerade-") + cut(network, kMaxChainName, '/');
+  return (hook == Hook::kForward ? "forward-" : "masquerade-") + name_part(network);
 }
 
 std::vector<Chain> own_chains(const NetworkRules& rules) {
@@ -149,6 +174,8 @@ std::string rule_text(const Rule& rule) {
       return text + "drop";
     case Verdict::kMasquerade:
       return text + "masquerade";
+    case Verdict::kGoto:
+      return text + "goto " + rule.target;
   }
   return text;
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "lib/addr/ip.h"
+#include "lib/netfilter/policy.h"
 
 namespace slicer::netfilter {
 
@@ -18,13 +19,41 @@ struct Forward {
   std::vector<addr::Cidr> subnets = {};  ///< host bits and order do not matter
 };
 
+/// Who may open connections to the VMs of a bridge, as upstream's firewall plugin has it.
+enum class Ingress : uint8_t {
+  kOpen,        ///< everybody
+  kSameBridge,  ///< everybody but VMs and containers of other networks of ours
+  kIsolated,    ///< as kSameBridge, and not those of the same bridge either
+};
+
+/// What is said of one VM.
+struct VmRules {
+  std::string owner = {};  ///< vm_mark() of it is how remove_vms() finds it
+  std::vector<addr::Ip> addresses = {};
+  std::optional<CompiledPolicy> own = {};  ///< absent: the network's lists are its; an older policy of its own goes
+};
+
+/// What the VMs of a network may open connections to, and who to them.
+struct PolicyRules {
+  CompiledPolicy lists = {};
+  Ingress ingress = Ingress::kOpen;
+  bool log = false;  ///< what is dropped goes to NFLOG group kLogGroup, at a limited rate
+  std::vector<VmRules> vms = {};
+};
+
+/// The NFLOG group of dropped packets, in the namespace where the policy stands ('S').
+inline constexpr uint16_t kLogGroup = 83;
+
 /// All that one plugin wants to stand for a network. Rules accumulate: what an earlier call asked for (another range of
 /// the pool, another plugin of the chain) stays until remove().
 struct NetworkRules {
   std::string network = {};
   std::vector<addr::Cidr> masquerade = {};  ///< subnets whose traffic to elsewhere leaves under the host's address
   std::optional<Forward> forward = {};      ///< forwarding accepted, here and past a foreign FORWARD policy of DROP
-  std::string listed_bridge = {};           ///< put into the set `bridges` of table `inet slicer`; empty: none
+  /// Replaces what stood, in one transaction; absent: whatever stands stays. Selected by `forward`: packets from its
+  /// bridge, or without one from its subnets.
+  std::optional<PolicyRules> policy = {};
+  std::string listed_bridge = {};  ///< put into the set `bridges` of table `inet slicer`; empty: none
 };
 
 enum class Field : uint8_t { kInput, kOutput, kSource, kDestination };
@@ -38,16 +67,17 @@ struct Match {
   friend bool operator==(const Match&, const Match&) = default;
 };
 
-enum class Verdict : uint8_t { kAccept, kDrop, kMasquerade };
+enum class Verdict : uint8_t { kAccept, kDrop, kMasquerade, kGoto };
 
 struct Rule {
   std::vector<Match> matches = {};
   Verdict verdict = Verdict::kAccept;
+  std::string target = {};  ///< kGoto: the chain
   std::string comment = {};
   bool counter = false;  ///< iptables prints packet counts of its rules; one without would not list in its form
   /// The same packets to the same end under the same mark; a counter does not matter.
   [[nodiscard]] bool same_as(const Rule& other) const {
-    return matches == other.matches && verdict == other.verdict && comment == other.comment;
+    return matches == other.matches && verdict == other.verdict && target == other.target && comment == other.comment;
   }
 };
 
@@ -64,6 +94,19 @@ struct Chain {
 /// "slicer:NETWORK", the comment on all that is a network's, at most 127 bytes (nft's limit of a comment): a longer
 /// name is cut and its hash appended behind '#', which no network's name contains.
 std::string network_mark(const std::string& network);
+
+/// `owner` as a comment: at most 127 bytes, a longer one cut and hashed.
+std::string vm_mark(const std::string& owner);
+
+/// What dropped packets of a network are logged with: "slicer:NETWORK ".
+std::string log_prefix(const std::string& network);
+
+/// The name of a policy: a hash of all its verdicts, and of the prefix that it logs with (empty: it does not log).
+/// Policies that let everything pass have one name.
+std::string policy_id(const CompiledPolicy& policy, const std::string& log_prefix);
+
+/// A network's name as the end of an object's name: long ones are cut and hashed behind '/'.
+std::string name_part(const std::string& network);
 
 /// "masquerade-NETWORK" or "forward-NETWORK"; long names are cut and hashed behind '/'.
 std::string chain_name(Hook hook, const std::string& network);

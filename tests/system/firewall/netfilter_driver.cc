@@ -1,6 +1,8 @@
 // Calls lib/netfilter from the system tests, in the network namespace it is started in:
 //   netfilter_driver ensure|check NETWORK [masquerade=CIDR]… [bridge=NAME] [forward=CIDR]… [list=NAME]
-//   netfilter_driver remove NETWORK | probe | foreign
+//     a policy: [drop=ENTRY]… [allow=ENTRY]… [default=drop|allow] [log=1] [ingress=open|same-bridge|isolated] or none=1
+//     a VM: [vm=OWNER@IP[@ENTRY,ENTRY…]]…, the entries being what its own policy drops
+//   netfilter_driver remove NETWORK | remove_vms NETWORK OWNER | list NETWORK | probe | foreign
 // Prints what went wrong and exits 1; `foreign` prints a line for each foreign firewall.
 
 #include <cstdio>
@@ -17,8 +19,48 @@ using slicer::Result;
 using slicer::netfilter::Backend;
 using slicer::netfilter::NetworkRules;
 
+using slicer::netfilter::Ingress;
+using slicer::netfilter::Policy;
+using slicer::netfilter::PolicyVerdict;
+
+std::string_view cut_at(std::string_view& rest, char separator) {
+  const size_t at = rest.find(separator);
+  const std::string_view part = rest.substr(0, at);
+  rest = at == std::string_view::npos ? std::string_view() : rest.substr(at + 1);
+  return part;
+}
+
+Result<slicer::netfilter::VmRules> parse_vm(std::string_view text) {
+  slicer::netfilter::VmRules vm;
+  vm.owner = cut_at(text, '@');
+  vm.addresses.push_back(TRY(slicer::addr::parse_ip(cut_at(text, '@'))));
+  if (text.empty()) return vm;
+  Policy own;
+  while (!text.empty()) own.drop.push_back(TRY(slicer::netfilter::parse_policy_entry(cut_at(text, ','))));
+  vm.own = compile_policy(own);
+  return vm;
+}
+
+/// Whether the word belongs to a policy.
+Result<bool> parse_policy_word(std::string_view key, std::string_view value, Policy& lists, NetworkRules& rules) {
+  const auto rules_of = [&]() -> slicer::netfilter::PolicyRules& {
+    if (!rules.policy) rules.policy.emplace();
+    return *rules.policy;
+  };
+  if (key == "drop") lists.drop.push_back(TRY(slicer::netfilter::parse_policy_entry(value)));
+  if (key == "allow") lists.allow.push_back(TRY(slicer::netfilter::parse_policy_entry(value)));
+  if (key == "default") lists.fallback = value == "drop" ? PolicyVerdict::kDrop : PolicyVerdict::kAllow;
+  if (key == "log") rules_of().log = true;
+  if (key == "ingress") rules_of().ingress = value == "isolated" ? Ingress::kIsolated : Ingress::kSameBridge;
+  if (key == "vm") rules_of().vms.push_back(TRY(parse_vm(value)));
+  const bool known = key == "drop" || key == "allow" || key == "default" || key == "none" || rules.policy;
+  if (known) rules_of().lists = compile_policy(lists);
+  return known;
+}
+
 Result<NetworkRules> parse_rules(int argc, char** argv) {
   NetworkRules rules{.network = argc > 2 ? argv[2] : ""};
+  Policy lists;
   for (int i = 3; i < argc; ++i) {
     const std::string_view word = argv[i];
     const std::string_view key = word.substr(0, word.find('='));
@@ -27,6 +69,7 @@ Result<NetworkRules> parse_rules(int argc, char** argv) {
     if (key == "masquerade") rules.masquerade.push_back(TRY(slicer::addr::parse_cidr(value)));
     if (key == "bridge") rules.forward->bridge = value;
     if (key == "forward") rules.forward->subnets.push_back(TRY(slicer::addr::parse_cidr(value)));
+    (void)TRY(parse_policy_word(key, value, lists, rules));
     if (key == "list") rules.listed_bridge = value;
   }
   return rules;
@@ -42,6 +85,26 @@ Result<void> print_foreign() {
   return {};
 }
 
+void print_policy(const std::string& id, const slicer::netfilter::PolicyInForce& policy) {
+  std::printf("policy %s passed=%llu dropped=%llu%s default=%s\n", id.c_str(),
+              static_cast<unsigned long long>(policy.passed), static_cast<unsigned long long>(policy.dropped),
+              policy.log ? " log" : "", policy.policy.fallback == PolicyVerdict::kAllow ? "allow" : "drop");
+  const auto print = [](const slicer::netfilter::PolicyEntry& entry, PolicyVerdict verdict) {
+    std::printf("  %s %s\n", verdict == PolicyVerdict::kAllow ? "allow" : "drop", policy_entry_text(entry).c_str());
+  };
+  for (const auto& one : policy.policy.ports) print({.addresses = one.addresses, .ports = one.ports}, one.verdict);
+  for (const auto& one : policy.policy.addresses) print({.addresses = one.addresses}, one.verdict);
+}
+
+Result<void> print_list(Backend& backend, const std::string& network) {
+  const slicer::netfilter::PoliciesInForce found = TRY(backend.list_policies(network));
+  std::printf("lists %s\n", found.lists.value_or("none").c_str());
+  for (const auto& vm : found.vms)
+    std::printf("vm %s %s %s\n", vm.owner.c_str(), vm.address.text().c_str(), vm.policy.c_str());
+  for (const auto& [id, policy] : found.policies) print_policy(id, policy);
+  return {};
+}
+
 Result<void> run(int argc, char** argv) {
   const std::string_view verb = argc > 1 ? argv[1] : "";
   const std::unique_ptr<Backend> backend = TRY(slicer::netfilter::make_backend("auto"));
@@ -49,6 +112,9 @@ Result<void> run(int argc, char** argv) {
   if (verb == "ensure") return backend->ensure(rules);
   if (verb == "check") return backend->check(rules);
   if (verb == "remove") return backend->remove(rules.network);
+  if (verb == "remove_vms")
+    return backend->remove_vms(rules.network, [&](const std::string& mark) { return argc > 3 && mark == argv[3]; });
+  if (verb == "list") return print_list(*backend, rules.network);
   if (verb == "probe") return backend->probe();
   if (verb == "foreign") return print_foreign();
   return slicer::fail(slicer::Kind::kInvalidConfig, "usage: ensure|check|remove|probe|foreign");
