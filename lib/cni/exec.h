@@ -24,9 +24,10 @@ struct Finished {
   [[nodiscard]] int exit_code() const;
 };
 
-/// Runs it to its end; its stderr is passed on, its stdout (at most 1 MiB) collected. A grandchild that keeps stdout
-/// open is not waited for. A file that is being written just now (ETXTBSY: an installation under way) is tried again
-/// for up to 5 s, as libcni does. Errors: kSystem; kDelegate (it printed too much); kBusy (killed at its limit).
+/// Runs it to its end; it dies with this process (and with the calling thread). Its stderr is passed on, its stdout (at
+/// most 1 MiB) collected. A grandchild that keeps stdout open is not waited for. A file that is being written just now
+/// (ETXTBSY: an installation under way) is tried again for up to 5 s, as libcni does. Errors: kSystem; kDelegate (it
+/// printed too much); kBusy (killed at its limit).
 Result<Finished> run_program(const Program& program);
 
 /// What `plugin` printed when it ended well. Error: kDelegate, with the code and message that it printed, or with the

@@ -104,16 +104,17 @@ TEST_CASE("runner: vm new takes the name of a dead VM, whose network may be gone
   CHECK(Runner::vm("demo-1")["network"] == "host");
 }
 
-TEST_CASE("runner: the supervisor killed during ADD: the next command takes back what there is") {
+TEST_CASE("runner: the supervisor killed during ADD: its plugin dies, the next command takes back what there is") {
   const Machine machine;
   std::ofstream("/run/hold") << "";
   Runner::network("slow", true, {{"addWhile", "/run/hold"}});
   const Background command(Runner::argv(std::string("vm new demo-1 --network slow --kernel ") + Runner::kTinyKernel),
                            "");
-  REQUIRE(eventually([] { return has_link("vmtap0"); }));
+  REQUIRE(eventually([] { return exists("/run/hold.pid"); }));
   CHECK(Runner::vm("demo-1")["state"] == "starting");
   kill_supervisor("demo-1");
-  std::filesystem::remove("/run/hold");
+  CHECK(ends(std::stoi(contents("/run/hold.pid"))));  // it would go on beside the DEL
+  CHECK(has_link("vmtap0"));
   CHECK(Runner::run("vm rm demo-1").ok());
   CHECK(Runner::calls().back() == "DEL demo-1 vmtap0 /proc/self/ns/net");
   CHECK_FALSE(has_link("vmtap0"));
@@ -127,7 +128,7 @@ TEST_CASE("runner: vm new interrupted: no VM comes up behind the user's back") {
   {
     const Background command(
         Runner::argv(std::string("vm new demo-1 --network slow --ram-mb 16 --kernel ") + Runner::kTinyKernel), "");
-    REQUIRE(eventually([] { return has_link("vmtap0"); }));
+    REQUIRE(eventually([] { return exists("/run/hold.pid"); }));
   }  // killed
   std::filesystem::remove("/run/hold");
   CHECK(Runner::gone("demo-1"));

@@ -1,13 +1,14 @@
 // A network plugin for the runner's tests: a TAP and a fixed address, no bridge, no IPAM, no state. Keys:
 //   "address": CIDR of the VM     "gateway": CIDR that the host's end gets
 //   "log": a file that gets one line a call: "ADD <container> <ifname> <netns>"
-//   "addWhile": a file; ADD makes the TAP and goes on when the file is gone
+//   "addWhile": a file; ADD makes the TAP, writes its pid into FILE.pid, and goes on when the file is gone
 //   "containerResult": true: the result has no entry for a VM
 //   "failAdd": true: ADD makes the TAP and then fails     "failDelWhile": a file; DEL fails as long as it is there
 #include <fcntl.h>
 #include <unistd.h>
 
 #include "lib/base/unique_fd.h"
+#include "lib/base/whole_file.h"
 #include "lib/cni/attachment.h"
 #include "lib/cni/fields.h"
 #include "lib/cni/plugin_main.h"
@@ -33,6 +34,7 @@ Result<void> log_call(const Request& request) {
 }
 
 Result<void> wait_while(const std::string& path) {
+  if (!path.empty()) TRY(write_whole_file(path + ".pid", std::to_string(getpid())));
   for (int i = 0; i < 3000 && !path.empty() && access(path.c_str(), F_OK) == 0; ++i) usleep(10000);
   return {};
 }
