@@ -64,8 +64,8 @@ Result<void> ensure_address(Call& call, const Bridge& bridge, const addr::Cidr& 
   if (std::any_of(standing.begin(), standing.end(), [&](const auto& one) { return one.address == wanted; })) return {};
   for (const net::LinkAddress& one : standing)
     if (!one.link_local && conflicts(one, wanted)) TRY(clear_way(call, bridge, one.address, wanted, undo));
-  const bool added =
-      TRY(net::ensure_address(call.host, bridge.index, {.address = wanted, .no_dad = !call.config.detect_duplicates}));
+  const bool added = TRY(net::ensure_address(call.host, bridge.gateway_index,
+                                             {.address = wanted, .no_dad = !call.config.detect_duplicates}));
   if (!added) return {};
   // It belongs to the network: another call that found it may count on it, and then has a port here.
   undo.push("remove gateway", [&call, index = bridge.gateway_index, wanted]() -> Result<void> {
