@@ -205,6 +205,12 @@ Result<CniResult> Runtime::add(const Conflist& network, const AttachmentConf& at
   return last.result;
 }
 
+Result<void> Runtime::find_plugins(const Conflist& network) const {
+  for (const PluginConf& plugin : network.plugins)
+    (void)TRY(cni::find_plugin(plugin.type, settings_.path).context("use network '" + network.name + "'"));
+  return {};
+}
+
 Result<void> Runtime::check(const Conflist& network, const AttachmentConf& attachment) const {
   TRY(check_call(network, attachment));
   if (!cni::version_at_least(network.cni_version, "0.4.0"))

@@ -62,6 +62,10 @@ class Runtime {
   /// on CNI_PATH), kDelegate, kDecode (an unreadable result), kSystem (the cache cannot be written).
   Result<cni::CniResult> add(const Conflist& network, const AttachmentConf& attachment) const;
 
+  /// Is every plugin of the list there? Before an ADD, so that there is nothing to take back by plugins that are not.
+  /// Error: kNotFound, with the first that is not.
+  [[nodiscard]] Result<void> find_plugins(const Conflist& network) const;
+
   /// CHECK, in order, with the cached result; success unrun when the network says disableCheck.
   /// Errors: kUnsupportedVersion below 0.4.0.
   Result<void> check(const Conflist& network, const AttachmentConf& attachment) const;

@@ -3,6 +3,7 @@
 
 #include <CLI/App.hpp>
 #include <algorithm>
+#include <cerrno>
 #include <ctime>
 #include <memory>
 
@@ -18,13 +19,16 @@ namespace {
 
 const char* state_of(const VmRecord& record) { return is_alive(record) ? phase_name(record.phase) : "dead"; }
 
-// VMs that come or go meanwhile have no record, or none any more; an unreadable one is told and passed over.
+// VMs that come or go meanwhile have no record, or none any more; an unreadable one is told and passed over. One that
+// may not be read fails: a list without it would say that it is not there.
 Result<std::vector<VmRecord>> load_all(const Settings& settings) {
   std::vector<VmRecord> records;
   for (const std::string& name : TRY(list_vm_names(settings))) {
     Result<VmRecord> record = load_record(settings, name);
     if (record)
       records.push_back(std::move(*record));
+    else if (record.error().sys_errno == EACCES)
+      return std::unexpected(std::move(record).error());
     else if (record.error().kind != Kind::kNotFound)
       log_line(record.error().message + ", ignoring");
   }

@@ -10,6 +10,7 @@
 #include "runner/guest/image.h"
 #include "runner/hypervisor/accelerator.h"
 #include "runner/state/vm_files.h"
+#include "runner/supervisor/attachment.h"
 #include "runner/supervisor/cleanup.h"
 #include "runner/supervisor/console.h"
 #include "runner/supervisor/supervisor.h"
@@ -60,6 +61,7 @@ Result<VmRecord> start(const Context& context, const Options& options) {
   TRY(check_root());
   VmRequest request{.name = options.name, .hypervisor = "qemu", .vcpus = options.vcpus, .ram_mib = options.ram_mib};
   request.network = TRY(chain::load_network(context.conf_dir, options.network));
+  TRY(chain::Runtime(runtime_settings(context)).find_plugins(request.network));
   request.boot = TRY(resolve_image(context.image_dir, options.image));
   request.accelerator = TRY(choose_accelerator(TRY(parse_accelerator(options.accelerator)), probe_kvm()));
   TRY(hypervisor_user());

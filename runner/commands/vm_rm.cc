@@ -1,4 +1,5 @@
 #include <CLI/App.hpp>
+#include <algorithm>
 #include <memory>
 
 #include "lib/base/log.h"
@@ -33,11 +34,17 @@ Result<void> forget(const Context& context, const std::string& name) {
   return forget_vm(context, name, lock);
 }
 
+// Not by the error's kind: a plugin that is missing is kNotFound too.
+Result<bool> has_state(const Context& context, const std::string& name) {
+  const std::vector<std::string> names = TRY(list_vm_names(context));
+  return std::ranges::find(names, name) != names.end();
+}
+
 Result<int> run(const Context& context, const Options& options) {
   TRY(check_vm_name(options.name));
   TRY(check_root());
   Result<void> stopped = stop(context, options);
-  if (!stopped && options.force && stopped.error().kind != Kind::kNotFound) {
+  if (!stopped && options.force && TRY(has_state(context, options.name))) {
     log_line(stopped.error().message + ", ignoring");
     stopped = forget(context, options.name);
   }

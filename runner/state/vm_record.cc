@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <cerrno>
 
 #include "lib/base/whole_file.h"
 #include "lib/cni/fields.h"
@@ -130,7 +131,9 @@ Result<VmRecord> load_record(const Settings& settings, const std::string& name) 
   const Result<std::string> text = read_file(path);
   if (!text && text.error().kind == Kind::kNotFound)
     return fail(Kind::kNotFound, "no VM '" + name + "'", "slicer-run list shows the VMs");
-  if (!text) return std::unexpected(text.error());
+  if (!text)
+    return Result<VmRecord>(std::unexpected(text.error()))
+        .hint(text.error().sys_errno == EACCES ? "run it with sudo: what a VM is belongs to root" : "");
   return parse_record(*text).context("read '" + path + "'");
 }
 

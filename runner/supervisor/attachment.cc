@@ -71,6 +71,13 @@ Result<cni::CniResult> attach_to_sandbox(const Settings& settings, const chain::
   return add(settings, network, record);
 }
 
+// The plugins that the ADD was made with; where they have been moved, those that this command would use.
+std::vector<std::string> path_for_del(const Settings& settings, const VmRecord& record) {
+  std::vector<std::string> path = record.cni_path;
+  path.insert(path.end(), settings.cni_path.begin(), settings.cni_path.end());
+  return path;
+}
+
 }  // namespace
 
 chain::RuntimeSettings runtime_settings(const Settings& settings) {
@@ -87,7 +94,7 @@ Result<cni::CniResult> attach(const Settings& settings, const chain::Conflist& n
 Result<void> detach(const Settings& settings, const VmRecord& record) {
   if (record.attached) {
     chain::RuntimeSettings runtime = runtime_settings(settings);
-    runtime.path = record.cni_path;
+    runtime.path = path_for_del(settings, record);
     runtime.cache_dir = record.cache_dir;
     const chain::Conflist network = TRY(chain::with_folder_plugins(
         TRY(chain::parse_conflist(record.conflist, "state of VM '" + record.name + "'")), record.conf_dir));

@@ -50,7 +50,7 @@ Result<void> leave_caller(int lock, int report) {
   (void)close_range(static_cast<unsigned>(low) + 1, static_cast<unsigned>(high) - 1, 0);
   (void)close_range(static_cast<unsigned>(high) + 1, ~0U, 0);
   if (chdir("/") != 0) return fail_errno(errno, "go to '/'");
-  (void)umask(0077);
+  (void)umask(0022);  // the plugins inherit it: what they make for all (/run/netns, /run/sysctl.d) is not root's alone
   return {};
 }
 

@@ -184,6 +184,39 @@ TEST_CASE("runner: a DEL that fails is tried again by the next command, --force 
   }
 }
 
+TEST_CASE("runner vm new: a plugin that is not there is named before anything is made") {
+  const Machine machine;
+  Runner::network("incomplete", true, {{"type", "no-such-plugin"}});
+  const Outcome made = Runner::start("demo-1", "incomplete");
+  CHECK(made.exit_code == 1);
+  CHECK(made.err.starts_with("slicer-run: use network 'incomplete': find plugin 'no-such-plugin' in '"));
+  CHECK_FALSE(exists("/run/slicer/demo-1"));
+}
+
+TEST_CASE("runner: plugins that were moved since ADD are looked for where the command says, --force does without") {
+  const Machine machine;
+  const std::filesystem::path bin = Runner::plugin_dir();
+  for (const bool force : {false, true}) {
+    CAPTURE(force);
+    std::filesystem::create_directory("/run/plugins");
+    std::filesystem::copy(bin / "tap_plugin", "/run/plugins/moved_plugin");
+    Runner::network("moved", true, {{"type", "moved_plugin"}});
+    REQUIRE(Runner::start("demo-1", "moved", "--cni-path /run/plugins").ok());
+    kill_supervisor("demo-1");
+    std::filesystem::rename("/run/plugins", "/run/elsewhere");
+    const Outcome removed = Runner::run("vm rm demo-1");
+    CHECK(removed.exit_code == 1);
+    CHECK(removed.err.find("find plugin 'moved_plugin' in '") != std::string::npos);
+    const Outcome again = Runner::run(force ? "vm rm --force demo-1" : "vm rm demo-1 --cni-path /run/elsewhere");
+    INFO(again.err);
+    CHECK(again.ok());
+    CHECK_FALSE(exists("/run/slicer/demo-1"));
+    CHECK(has_link("vmtap0") == force);
+    std::filesystem::remove_all("/run/elsewhere");
+  }
+  CHECK(Runner::run("vm rm --force demo-1").exit_code == 1);  // nothing there to be forced
+}
+
 TEST_CASE("runner: a pid that is another's by now is left alone") {
   const Machine machine;
   REQUIRE(Runner::start("demo-1").ok());

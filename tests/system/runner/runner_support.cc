@@ -146,6 +146,8 @@ void Runner::network(const std::string& name, bool host, const Json& keys) {
   put("/etc/cni/net.d/" + name + ".conflist", list.dump());
 }
 
+std::string Runner::plugin_dir() { return SLICER_TEST_BIN_DIR; }
+
 std::vector<std::string> Runner::calls() {
   std::vector<std::string> lines;
   std::istringstream text(contents("/run/calls"));

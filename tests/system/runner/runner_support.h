@@ -42,6 +42,8 @@ class Runner {
 
   /// Writes a network like "host" (or "private") with further keys of the plugin.
   static void network(const std::string& name, bool host, const Json& keys = Json::object());
+  /// Where tap_plugin is.
+  [[nodiscard]] static std::string plugin_dir();
   /// The plugin's calls so far: "ADD demo-1 vmtap0 /proc/self/ns/net".
   [[nodiscard]] static std::vector<std::string> calls();
 };

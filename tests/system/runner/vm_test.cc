@@ -66,6 +66,9 @@ TEST_CASE("runner vm new: a private network gets a namespace of the VM's own") {
   REQUIRE(Runner::start("demo-1", "private").ok());
   CHECK(Runner::calls() == std::vector<std::string>{"ADD demo-1 tap0 /run/netns/slicer-demo-1"});
   CHECK(run(words("ip -n slicer-demo-1 link show tap0")).ok());
+  // What plugins make for all has the mode that they give it: the supervisor's umask is no tighter than usual.
+  CHECK((std::filesystem::status("/run/calls").permissions() & std::filesystem::perms::mask) ==
+        std::filesystem::perms{0644});
   CHECK_FALSE(run(words("ip link show tap0")).ok());
   CHECK(Runner::vm("demo-1")["netns"] == "/run/netns/slicer-demo-1");
   REQUIRE(Runner::run("vm rm demo-1").ok());
@@ -234,6 +237,17 @@ TEST_CASE("runner: errors say what is wrong and what to do, and exit 1") {
   CHECK(bad_name.exit_code == 1);
   CHECK(bad_name.err.starts_with("slicer-run: name 'Demo_1' is not a DNS name\n"));
   CHECK(Runner::calls().empty());
+}
+
+TEST_CASE("runner list: who may not read what a VM is gets no empty list") {
+  const Machine machine;
+  REQUIRE(Runner::start("demo-1").ok());
+  std::vector<std::string> line = Runner::argv("list");
+  line.insert(line.begin(), {"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"});
+  const Outcome listed = run(line);
+  CHECK(listed.exit_code == 1);
+  CHECK(listed.out == "");
+  CHECK(listed.err.find("hint: run it with sudo") != std::string::npos);
 }
 
 TEST_CASE("runner: a wrong command line exits 2") {
