@@ -22,6 +22,7 @@ void BpfAssembler::load_vlan_tag() {
 void BpfAssembler::load_constant_x(uint32_t value) { emit(BPF_LDX | BPF_IMM, value); }
 void BpfAssembler::load_ip_header_length_x(uint32_t offset) { emit(BPF_LDX | BPF_B | BPF_MSH, offset); }
 void BpfAssembler::and_with(uint32_t mask) { emit(BPF_ALU | BPF_AND | BPF_K, mask); }
+// NOLINTNEXTLINE(misc-redundant-expression): that two of the words are 0 is <linux/bpf_common.h>'s business
 void BpfAssembler::add(uint32_t value) { emit(BPF_ALU | BPF_ADD | BPF_K, value); }
 void BpfAssembler::multiply(uint32_t value) { emit(BPF_ALU | BPF_MUL | BPF_K, value); }
 void BpfAssembler::add_x() { emit(BPF_ALU | BPF_ADD | BPF_X, 0); }
