@@ -39,6 +39,8 @@ Result<void> check_no_duplicate(Store& store, const AllocationRequest& request) 
 Result<Ip> reserve_requested(Store& store, const AllocationRequest& request, const Pool& pool, const Ip& ip) {
   const std::string action = fmt::format("allocate the requested address {} for {}", ip.text(), name_of(request.owner));
   if (pool.is_reserved(ip)) return fail(Kind::kInvalidConfig, action + ": it is a gateway's", "ask for another one");
+  if (request.search.in_use && TRY(request.search.in_use(ip)))
+    return fail(Kind::kExists, action + ": the host uses it", "ask for another one, or for none");
   if (TRY(store.reserve(request.owner, ip))) return ip;
   return fail(Kind::kExists, action + ": somebody holds it", "ask for another one, or for none");
 }
@@ -46,9 +48,13 @@ Result<Ip> reserve_requested(Store& store, const AllocationRequest& request, con
 Result<Ip> reserve_next(Store& store, const AllocationRequest& request, size_t set) {
   for (bool looked_twice = false;;) {
     const std::optional<Ip> ip = TRY(find_free(store, request.pools[set], set));
+    if (ip && request.search.in_use && TRY(request.search.in_use(*ip))) {
+      TRY(store.hold_back(*ip));
+      continue;
+    }
     if (ip && TRY(store.reserve(request.owner, *ip))) return *ip;
     if (ip) continue;  // taken by a program that ignores the lock; the store knows it now
-    if (looked_twice || !store.has_doubts())
+    if (looked_twice || !request.search.second_look || !store.has_doubts())
       return fail(Kind::kExhausted,
                   fmt::format("allocate an address for {}: no address is free in {}", name_of(request.owner),
                               request.pools[set].text()),

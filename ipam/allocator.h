@@ -1,6 +1,7 @@
 #pragma once
 // Which addresses an attachment gets. All or none; the store does the keeping.
 
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -15,10 +16,20 @@ struct Lease {
   friend bool operator==(const Lease&, const Lease&) = default;
 };
 
+/// What decides, beside the store, which addresses are given.
+struct Search {
+  /// Does somebody outside of the store use it? Such an address is left out, and held back in the store so that the
+  /// next search does not meet it again.
+  std::function<Result<bool>(const addr::Ip&)> in_use = {};
+  /// An exhausted pool deserves a second look at what is held back.
+  bool second_look = true;
+};
+
 struct AllocationRequest {
   Owner owner = {};
   const std::vector<Pool>& pools;
   std::vector<addr::Ip> requested = {};
+  Search search = {};
 };
 
 /// One address of each pool, in their order: the requested one that lies in it, else the next free one after the last

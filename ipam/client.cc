@@ -31,6 +31,16 @@ Result<cni::CniResult> add(const cni::Request& request) {
   return result;
 }
 
+Result<cni::CniResult> add_checked(const cni::Request& request, const Search& search) {
+  if (!is_ours(request)) return fail(Kind::kInternal, "choose addresses of IPAM '" + request.conf.ipam_type + "'");
+  return verbs::add_checked(request, search);
+}
+
+Result<void> give_up(const cni::Request& request, const addr::Ip& ip) {
+  if (!is_ours(request)) return fail(Kind::kInternal, "choose addresses of IPAM '" + request.conf.ipam_type + "'");
+  return verbs::give_up(request, ip);
+}
+
 Result<void> del(const cni::Request& request) { return call(request, cni::Command::kDel, verbs::del); }
 
 Result<void> check(const cni::Request& request) { return call(request, cni::Command::kCheck, verbs::check); }

@@ -2,6 +2,7 @@
 // How a plugin asks for addresses, whatever IPAM its configuration names: slicer-ipam in this process (the binary's own
 // code; a further process would cost a third of an ADD), any other by running it.
 
+#include "ipam/allocator.h"
 #include "lib/cni/plugin_main.h"
 
 namespace slicer::ipam {
@@ -11,6 +12,13 @@ namespace slicer::ipam {
 /// undoes its own work, so that a refused second ADD of an owner does not cost it the first one's address.
 /// Errors: kInvalidConfig, kExhausted, kDuplicate, kBusy, kSystem; kNotFound and kDelegate of a foreign IPAM.
 Result<cni::CniResult> add(const cni::Request& request);
+
+/// ADD for a plugin that has a say in which addresses are free; slicer-ipam only (kInternal for any other). Errors: as
+/// add(); kExhausted also when all that is left is in use elsewhere.
+Result<cni::CniResult> add_checked(const cni::Request& request, const Search& search);
+/// Gives `ip`, which add_checked() gave, back because somebody outside uses it after all, and holds it back: the next
+/// add_checked() gives another one.
+Result<void> give_up(const cni::Request& request, const addr::Ip& ip);
 
 /// DEL: gives the attachment's addresses back; none held is success. Needs no namespace and no prevResult.
 Result<void> del(const cni::Request& request);

@@ -175,6 +175,13 @@ Result<void> DiskStore::release(const Owner& owner, const Ip& ip) {
   return remove_file(records_, ip.text());
 }
 
+Result<void> DiskStore::hold_back(const Ip& ip) {
+  if (index_->is_taken(ip)) return {};
+  TRY(begin_changes());
+  index_->insert(ip, 0);
+  return {};
+}
+
 std::optional<Ip> DiskStore::last_reserved(size_t set) {
   const Result<DatedContent> file = read_dated(allocations_, last_reserved_name(set), 64);
   if (!file) return std::nullopt;

@@ -44,6 +44,8 @@ class DiskStore final : public Store {
   Result<std::optional<addr::Ip>> next_free(const addr::IpRange& range, unsigned stride) override;
   Result<bool> reserve(const Owner& owner, const addr::Ip& ip) override;
   Result<void> release(const Owner& owner, const addr::Ip& ip) override;
+  /// In the index alone: the next scan, of this boot or another, forgets it.
+  Result<void> hold_back(const addr::Ip& ip) override;
   std::optional<addr::Ip> last_reserved(size_t set) override;
   Result<void> set_last_reserved(size_t set, const addr::Ip& ip) override;
   Result<std::vector<Allocation>> allocations(const std::string& network) override;

@@ -40,6 +40,9 @@ class Store {
   virtual Result<bool> reserve(const Owner& owner, const addr::Ip& ip) = 0;
   /// Gives an address back that find() or allocations() named; gone already is success.
   virtual Result<void> release(const Owner& owner, const addr::Ip& ip) = 0;
+  /// Somebody outside of the store uses `ip`: next_free() leaves it out until refresh(), or as long as the store cares
+  /// to remember.
+  virtual Result<void> hold_back(const addr::Ip& ip) = 0;
   /// The address that range set `set` gave last; absent when unknown.
   virtual std::optional<addr::Ip> last_reserved(size_t set) = 0;
   virtual Result<void> set_last_reserved(size_t set, const addr::Ip& ip) = 0;

@@ -91,15 +91,23 @@ Result<void> check_result(const cni::Request& request, const Config& config, con
 
 }  // namespace
 
-Result<cni::CniResult> add(const cni::Request& request) {
+Result<cni::CniResult> add(const cni::Request& request) { return add_checked(request, {}); }
+
+Result<cni::CniResult> add_checked(const cni::Request& request, const Search& search) {
   const Config config = TRY(parse_config(request.conf, request.env));
   cni::CniResult result{.routes = config.routes};
   result.dns = TRY(dns_of(config));
   const std::unique_ptr<DiskStore> store = TRY(open_store(config.store, true));
   for (const Lease& lease :
-       TRY(allocate(*store, {owner_of(request), config.pools, config.requested}).hint(kDataDirHint)))
+       TRY(allocate(*store, {owner_of(request), config.pools, config.requested, search}).hint(kDataDirHint)))
     result.ips.push_back({.address = lease.address, .gateway = lease.gateway});
   return result;
+}
+
+Result<void> give_up(const cni::Request& request, const addr::Ip& ip) {
+  const std::unique_ptr<DiskStore> store = TRY(open_store(TRY(parse_store_config(request.conf)), true));
+  TRY(release(*store, owner_of(request)).hint(kDataDirHint));
+  return store->hold_back(ip);
 }
 
 Result<void> del(const cni::Request& request) {

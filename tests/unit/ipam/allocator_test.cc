@@ -42,6 +42,11 @@ class FakeStore final : public Store {
     held.erase(ip);
     return {};
   }
+  Result<void> hold_back(const Ip& ip) override {
+    held.emplace(ip, "somebody");
+    doubts = true;
+    return {};
+  }
   std::optional<Ip> last_reserved(size_t set) override {
     return last.contains(set) ? std::optional(last[set]) : std::nullopt;
   }
@@ -155,4 +160,43 @@ TEST_CASE("allocator: release gives back everything, twice is fine") {
   CHECK(release(store, {"net", "a", "eth0"}));
   CHECK(store.held.empty());
   CHECK(release(store, {"net", "a", "eth0"}));
+}
+
+TEST_CASE("allocator: an address in use elsewhere is left out, and asked about once") {
+  FakeStore store;
+  const std::vector<Pool> pools{small()};
+  std::vector<std::string> asked;
+  const Search search{.in_use = [&](const Ip& candidate) -> Result<bool> {
+    asked.push_back(candidate.text());
+    return candidate == ip("192.0.2.2");
+  }};
+  CHECK(text_of(allocate(store, {{"net", "a", "eth0"}, pools, {}, search})) == "192.0.2.3/29 ");
+  CHECK(text_of(allocate(store, {{"net", "b", "eth0"}, pools, {}, search})) == "192.0.2.4/29 ");
+  CHECK(asked == std::vector<std::string>{"192.0.2.2", "192.0.2.3", "192.0.2.4"});
+}
+
+TEST_CASE("allocator: what is held back is looked at again when the pool is exhausted, unless told not to") {
+  FakeStore store;
+  const std::vector<Pool> pools{small()};
+  int asked = 0;
+  Search search{.in_use = [&](const Ip&) -> Result<bool> { return ++asked, true; }, .second_look = false};
+  const Result<std::vector<Lease>> none = allocate(store, {{"net", "a", "eth0"}, pools, {}, search});
+  REQUIRE_FALSE(none);
+  CHECK(none.error().kind == Kind::kExhausted);
+  CHECK(asked == 3);
+  CHECK(store.refreshed == 0);
+  search.second_look = true;
+  CHECK_FALSE(allocate(store, {{"net", "a", "eth0"}, pools, {}, search}));
+  CHECK(asked == 6);
+  CHECK(store.refreshed == 1);
+}
+
+TEST_CASE("allocator: a requested address in use elsewhere is refused") {
+  FakeStore store;
+  const std::vector<Pool> pools{small()};
+  const Search search{.in_use = [](const Ip&) -> Result<bool> { return true; }};
+  const Result<std::vector<Lease>> none = allocate(store, {{"net", "a", "eth0"}, pools, {ip("192.0.2.3")}, search});
+  REQUIRE_FALSE(none);
+  CHECK(none.error().kind == Kind::kExists);
+  CHECK(store.held.empty());
 }
