@@ -78,7 +78,7 @@ class GuardBuilder {
     const Label arp = as_.make_label(), ipv4 = as_.make_label(), ipv6 = as_.make_label();
     as_.load_half(kEtherType);
     as_.jump_if_equal(0x0800, spec_.check_sources ? ipv4 : pass_);
-    as_.jump_if_equal(0x86dd, spec_.check_sources ? ipv6 : pass_);
+    if (!spec_.ipv4_only) as_.jump_if_equal(0x86dd, spec_.check_sources ? ipv6 : pass_);
     as_.jump_if_equal(0x0806, spec_.check_sources ? arp : pass_);
     as_.jump(drop_);
     if (spec_.check_sources) {

@@ -138,20 +138,40 @@ Result<void> delete_route(RouteSocket& ns, const Route& route) {
   return done;
 }
 
-Result<std::optional<Route>> find_route_to(RouteSocket& ns, const addr::Ip& ip) {
+namespace {
+
+/// Asks for the table's entry that decides about `ip`, not for the cached result. Nothing is taken when there is none.
+Result<void> query_entry(RouteSocket& ns, const addr::Ip& ip, const std::function<void(nlmsghdr&)>& take) {
   rtmsg head = {};
   head.rtm_family = static_cast<uint8_t>(addr::af_of(ip.family()));
   head.rtm_dst_len = static_cast<uint8_t>(addr::bits_of(ip.family()));
-  head.rtm_flags = RTM_F_FIB_MATCH;  // the table's entry, not the cached result
+  head.rtm_flags = RTM_F_FIB_MATCH;
   Message question(RTM_GETROUTE);
   question.header(head).ip(RTA_DST, ip);
-  std::optional<Route> found;
-  const Result<void> asked =
-      ns.query(question, "find route to '" + ip.text() + "'", [&](nlmsghdr& message) { found = parse_route(message); });
-  if (asked) return found;
+  const Result<void> asked = ns.query(question, "find route to '" + ip.text() + "'", take);
+  if (asked) return {};
   const int err = asked.error().sys_errno;
-  if (err == ENETUNREACH || err == EHOSTUNREACH || err == ESRCH || err == EACCES || err == EINVAL) return std::nullopt;
-  return std::unexpected(asked.error());
+  if (err == ENETUNREACH || err == EHOSTUNREACH || err == ESRCH || err == EACCES || err == EINVAL) return {};
+  return asked;
+}
+
+}  // namespace
+
+Result<std::optional<Route>> find_route_to(RouteSocket& ns, const addr::Ip& ip) {
+  std::optional<Route> found;
+  TRY(query_entry(ns, ip, [&](nlmsghdr& message) { found = parse_route(message); }));
+  return found;
+}
+
+Result<std::optional<addr::Cidr>> find_destination_of(RouteSocket& ns, const addr::Ip& ip) {
+  std::optional<addr::Cidr> found;
+  TRY(query_entry(ns, ip, [&](nlmsghdr& message) {
+    if (message.nlmsg_type != RTM_NEWROUTE) return;
+    const auto* head = static_cast<const rtmsg*>(nlmsg_data(&message));
+    const Attributes<RTA_MAX> at(message, sizeof(rtmsg));
+    found = addr::Cidr{.ip = at.ip(RTA_DST).value_or(addr::Ip(ip.family(), 0)), .prefix = head->rtm_dst_len};
+  }));
+  return found;
 }
 
 Result<std::optional<Route>> find_default_route(RouteSocket& ns, addr::Family family) {

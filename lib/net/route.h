@@ -34,6 +34,9 @@ Result<bool> has_route(RouteSocket& ns, const Route& route);
 Result<void> delete_route(RouteSocket& ns, const Route& route);
 /// The route by which the kernel would send to `ip` (longest match); none: unreachable.
 Result<std::optional<Route>> find_route_to(RouteSocket& ns, const addr::Ip& ip);
+/// The destination of the entry that decides about `ip` (longest match), of whatever type: a link's, a gateway's, an
+/// address of the host (/32). None: no entry, or one that refuses (unreachable, prohibit, blackhole).
+Result<std::optional<addr::Cidr>> find_destination_of(RouteSocket& ns, const addr::Ip& ip);
 /// The first default route of the main table. Dumps that table: for STATUS, doctor and set-up, not per attachment.
 Result<std::optional<Route>> find_default_route(RouteSocket& ns, addr::Family family);
 

@@ -23,6 +23,7 @@ struct GuardSpec {
   std::vector<addr::Ip> sources = {};  ///< of either family; a family without any is closed but for the above
   bool check_sources = true;           ///< false: the guest's addresses come from a DHCP server we do not know
   bool allow_vlan_tags = false;        ///< for ports with tagged VLANs
+  bool ipv4_only = false;              ///< IPv4 and ARP, no IPv6 at all
 };
 
 /// One classic BPF instruction (struct sock_filter).
