@@ -7,8 +7,11 @@
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netlink.h>
+#include <linux/sched.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
+#include <unistd.h>
 
 #include <cerrno>
 
@@ -52,6 +55,18 @@ Result<bool> receive(int fd, int flags, const std::function<void(const nlmsghdr*
     on_message(message);
   return true;
 }
+
+/// In the child: nothing but system calls, as after any fork of a process that may have threads.
+[[noreturn]] void hold_alone_and_end(unsigned fd) {
+  // The caller's caller waits for the end of our pipes (Go's exec does).
+  if (fd > 0) (void)close_range(0, fd - 1, 0);
+  (void)close_range(fd + 1, ~0U, 0);
+  _exit(0);
+}
+
+// net/core/sock.c: SOCK_SNDBUF's default is about 208 KiB; a larger batch is refused (net/netlink/af_netlink.c,
+// netlink_sendmsg()).
+constexpr size_t kDefaultSendRoom = 128U << 10;
 
 }  // namespace
 
@@ -104,6 +119,10 @@ Result<void> NftSession::send(const MessageBuffer& messages) {
   TRY(make_room(messages.size()));
   sockaddr_nl kernel{};
   kernel.nl_family = AF_NETLINK;
+  if (messages.size() > kDefaultSendRoom) {
+    const int room = static_cast<int>(messages.size() + kDefaultSendRoom);
+    (void)setsockopt(fd_.get(), SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room));  // else sendto() says EMSGSIZE
+  }
   const auto sent = sendto(fd_.get(), messages.bytes().data(), messages.size(), 0,
                            reinterpret_cast<const sockaddr*>(&kernel), sizeof(kernel));
   if (sent < 0) return refused(errno, "send to nf_tables");
@@ -151,6 +170,14 @@ Result<Commit> NftSession::commit(const MessageBuffer& batch) {
   if (first_error != 0) return refused(first_error, "change the ruleset of nf_tables");
   if (!answered) return fail(Kind::kInternal, "change the ruleset of nf_tables: no answer from the kernel");
   return Commit::kDone;
+}
+
+void NftSession::close_in_child() && {
+  // Without a signal at its end, so that it disturbs nobody's wait().
+  clone_args args = {};
+  const long pid = syscall(SYS_clone3, &args, sizeof(args));
+  if (pid == 0) hold_alone_and_end(static_cast<unsigned>(fd_.get()));
+  fd_.reset();  // the child's is the last one
 }
 
 }  // namespace slicer::netfilter

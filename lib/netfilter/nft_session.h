@@ -61,6 +61,11 @@ class NftSession {
   /// made for, and nothing was done. Errors: kSystem, with the kernel's errno.
   Result<Commit> commit(const MessageBuffer& batch);
 
+  /// Ends the session without waiting. After a deletion the kernel lets the last close of any netfilter socket of the
+  /// namespace wait for 7 to 24 ms (nft_rcv_nl_event()); a child does it, which holds nothing else of the caller and is
+  /// a zombie until that ends. Where no child can be made this is an ordinary close.
+  void close_in_child() &&;
+
  private:
   explicit NftSession(UniqueFd fd) : fd_(std::move(fd)) {}
   Result<void> send(const MessageBuffer& messages);

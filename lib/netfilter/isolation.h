@@ -1,0 +1,115 @@
+#pragma once
+// Isolated networks: constant rules of the host, once for all of them and none per VM; the table in each VM's
+// namespace, which holds the drop and allow lists; and the openings to addresses of the host that an allow list names.
+//
+// Both layers are needed: the host's rules hold whatever becomes of a namespace, and the namespace's know the VM's
+// lists. IPv6 is closed in both.
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "lib/base/result.h"
+#include "lib/netfilter/policy.h"
+
+namespace slicer::netfilter {
+
+/// The host's ends of isolated attachments are called so (cni::Attachment's role 's'); nothing else may be.
+inline constexpr const char* kIsolatedLinks = "sls";
+
+/// Whose a table or an element is.
+struct IsolationOwner {
+  std::string network = {};
+  std::string alias = {};  ///< of the attachment: "slicer:network/containerID/ifname"
+
+  /// The alias, or hashes of network and alias where a comment (127 bytes) has no room for it.
+  [[nodiscard]] std::string mark() const;
+};
+/// Is `mark` of an owner of this network?
+bool is_mark_of_network(const std::string& mark, const std::string& network);
+
+/// A bridge that no isolated VM may reach.
+struct ListedBridge {
+  std::string name = {};
+  std::string network = {};
+};
+
+/// Makes the host's rules stand in table `inet slicer` of this process's namespace. One question when they do; else one
+/// transaction, which also puts `own_bridges()` (asked only then) into the set `bridges`.
+///   from isolated links: no address of the host but those opened below, before any DNAT and at input; no link called
+///   sl*, no bridge in the set `bridges`, not 169.254.0.0/16; IPv4 only
+///   to isolated links: replies only, forwarded and from the host itself
+/// Errors: kExists (a chain of our name on another hook), kBusy, kSystem, kUnsupportedKernel.
+Result<void> ensure_isolation(const std::function<Result<std::vector<ListedBridge>>()>& own_bridges);
+/// Error: kMismatch, naming what is missing.
+Result<void> check_isolation();
+
+/// Lets the VM of `owner` send to exactly these addresses of the host (or of 169.254.0.0/16) and no others: one element
+/// each, and the only thing per VM in the host's ruleset. Ports are judged in the VM's namespace. ensure_isolation()
+/// has been called. What stands already costs one question; `addresses` empty: as close_host_addresses().
+Result<void> open_host_addresses(const IsolationOwner& owner, const addr::Ip& vm, std::span<const addr::Ip> addresses);
+/// Takes them back; none is success, and costs one question.
+Result<void> close_host_addresses(const IsolationOwner& owner);
+/// GC: those of owners of `network` that are not in `valid`.
+Result<void> close_stale_host_addresses(const std::string& network, std::span<const IsolationOwner> valid);
+/// Those that stand.
+Result<std::vector<addr::Ip>> opened_host_addresses(const IsolationOwner& owner);
+
+/// What no list opens but by naming the very address: 169.254.0.0/16 (other VMs, the cloud's metadata service) and the
+/// host's own addresses. For compile_policy().
+std::vector<addr::IpRange> closed_to_isolated(std::span<const addr::Ip> host_addresses);
+
+/// Tells of dropped packets by NFLOG.
+struct DropLog {
+  uint16_t group = 0;
+  uint32_t per_second = 10;
+  uint32_t burst = 20;
+  std::string prefix = {};  ///< at most 127 bytes
+  friend bool operator==(const DropLog&, const DropLog&) = default;
+};
+
+/// All that the table in a VM's namespace depends on.
+struct VmRules {
+  IsolationOwner owner = {};
+  std::string tap = {};     ///< the VM's side
+  std::string uplink = {};  ///< the host's side
+  addr::Ip guest = {};
+  addr::Ip gateway = {};  ///< the TAP's own address: it answers pings and nothing else
+  CompiledPolicy policy = {};
+  std::optional<DropLog> log = {};
+};
+
+/// The table `inet slicer-vm` of one namespace. Its comment is the owner's mark.
+///
+/// From the TAP: IPv4 without options, from the guest's address, to the uplink; packets in reply direction pass, all
+/// others are judged one by one by the policy, so that another table also closes what is open. To the TAP: replies, and
+/// what processes in the namespace send (port forwards).
+class VmTable {
+ public:
+  /// In the calling thread's namespace, whatever it does later. Errors: kSystem, kUnsupportedKernel.
+  static Result<VmTable> open();
+  VmTable(VmTable&&) noexcept;
+  VmTable& operator=(VmTable&&) noexcept;
+  /// After something was deleted the kernel lets a close wait for 7 to 24 ms: a child process does it then.
+  ~VmTable();
+
+  /// The mark of the table that stands; none: no table. By it slicer-firewall knows an isolated attachment.
+  Result<std::optional<std::string>> mark();
+  /// Makes the table, or replaces it whole, in one transaction: at no time is more open than before or after. Cost: per
+  /// interval about 2.5 µs, with ports 6.5 µs. Errors: kBusy, kSystem, kUnsupportedKernel.
+  Result<void> put(const VmRules& rules);
+  /// Does it stand? Without `policy` the lists may be others than in `rules`: slicer-firewall's. Error: kMismatch.
+  Result<void> check(const VmRules& rules, bool policy);
+  /// Absent is success.
+  Result<void> remove();
+
+ private:
+  struct State;
+  explicit VmTable(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace slicer::netfilter

@@ -1,0 +1,309 @@
+// The host's side of isolated networks: constants, and the openings that allow lists ask for.
+#include <fmt/format.h>
+#include <linux/netfilter.h>
+#include <linux/rtnetlink.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "lib/netfilter/isolation.h"
+#include "lib/netfilter/isolation_rule.h"
+#include "lib/netfilter/nft_codec.h"
+
+namespace slicer::netfilter {
+namespace {
+
+// As in nftables.cc: the limit is for programs that rewrite their own tables all the time.
+constexpr int kMaxRounds = 200;
+
+constexpr const char* kOwnLinks = "sl";
+constexpr const char* kOpenSet = "isolated-open";
+constexpr const char* kPrerouting = "isolated-prerouting";
+constexpr const char* kInput = "isolated-input";
+constexpr const char* kForward = "isolated-forward";
+constexpr const char* kOutput = "isolated-output";
+constexpr const char* kComment = "slicer: isolated networks";
+// Before every DNAT (NF_IP_PRI_NAT_DST, -100) and other programs' mangling (-150): what counts is where the VM wanted
+// to go.
+constexpr int32_t kBeforeDnat = -190;
+constexpr int32_t kFilterPriority = 0;  // NF_IP_PRI_FILTER
+
+const std::vector<IsolationChain>& chains() {
+  static const std::vector<IsolationChain> kChains{
+      {.name = kPrerouting, .hook = NF_INET_PRE_ROUTING, .priority = kBeforeDnat, .comment = kComment},
+      {.name = kInput, .hook = NF_INET_LOCAL_IN, .priority = kFilterPriority, .comment = kComment},
+      {.name = kForward, .hook = NF_INET_FORWARD, .priority = kFilterPriority, .comment = kComment},
+      {.name = kOutput, .hook = NF_INET_LOCAL_OUT, .priority = kFilterPriority, .comment = kComment}};
+  return kChains;
+}
+
+addr::Cidr link_local() { return {.ip = addr::Ip(addr::Family::kIpv4, 0xa9fe0000U), .prefix = 16}; }
+
+std::vector<IsolationRule> constant_rules() {
+  std::vector<IsolationRule> rules;
+  const auto from = [&](const char* chain, const char* comment) -> IsolationRule& {
+    return rules.emplace_back(kTable, chain, comment).links(Way::kIn, kIsolatedLinks);
+  };
+  const auto to = [&](const char* chain, const char* comment) -> IsolationRule& {
+    return rules.emplace_back(kTable, chain, comment).links(Way::kOut, kIsolatedLinks);
+  };
+  from(kPrerouting, "IPv6 is closed").not_ipv4().drop();
+  from(kPrerouting, "opened by an allow list").pair_in(kOpenSet).accept();
+  for (const uint32_t type : {RTN_LOCAL, RTN_BROADCAST, RTN_MULTICAST})
+    from(kPrerouting, "the host's addresses").destination_type(type).drop();
+  from(kPrerouting, "metadata, other VMs").destination(link_local()).drop();
+  from(kInput, "opened by an allow list").pair_in(kOpenSet).accept();
+  from(kInput, "the host").drop();
+  from(kForward, "links of ours").links(Way::kOut, kOwnLinks).drop();
+  from(kForward, "VMs of other networks").listed_link(Way::kOut, kBridgesSet).drop();
+  from(kForward, "opened by an allow list").pair_in(kOpenSet).accept();
+  from(kForward, "metadata, other VMs").destination(link_local()).drop();
+  for (const char* chain : {kForward, kOutput}) {
+    to(chain, "replies").reply().accept();
+    to(chain, "nobody reaches an isolated VM").drop();
+  }
+  return rules;
+}
+
+/// What stands of the constants, as of one generation of the ruleset.
+struct Standing {
+  uint32_t generation = 0;
+  bool interrupted = false;
+  bool bridges_set = false;
+  bool open_set = false;
+  std::vector<StandingChain> chains = {};
+  std::vector<StandingIsolationRule> rules = {};
+
+  [[nodiscard]] const StandingChain* find(const std::string& name) const {
+    const auto found =
+        std::ranges::find_if(chains, [&](const StandingChain& each) { return each.place.chain == name; });
+    return found == chains.end() ? nullptr : &*found;
+  }
+  /// Are these, in this order, all the rules of the chain?
+  [[nodiscard]] bool has_rules(const std::string& chain, const std::vector<IsolationRule>& wanted) const {
+    std::vector<std::string> texts;
+    for (const IsolationRule& rule : wanted)
+      if (rule.chain() == chain) texts.push_back(rule.text());
+    auto next = texts.begin();
+    for (const StandingIsolationRule& rule : rules) {
+      if (rule.table != kTable || rule.chain != chain) continue;
+      if (next == texts.end() || *next != rule.text) return false;
+      ++next;
+    }
+    return next == texts.end();
+  }
+};
+
+Result<Standing> survey(NftSession& session) {
+  Standing standing;
+  MessageBuffer question;
+  (void)ask_generation(question);
+  for (const IsolationChain& chain : chains())
+    (void)ask_chain(question, {.family = kInet, .table = kTable, .chain = chain.name});
+  const uint32_t bridges = ask_set(question, kTable, kBridgesSet);
+  const uint32_t open = ask_set(question, kTable, kOpenSet);
+  (void)ask_table_rules(question, kTable);
+  const Answers answers = TRY(session.ask(question, [&](uint32_t number, const nlmsghdr* message) {
+    if (number == bridges && is_set_answer(message)) standing.bridges_set = true;
+    if (number == open && is_set_answer(message)) standing.open_set = true;
+    switch (kind_of(message)) {
+      case AnswerKind::kGeneration:
+        standing.generation = read_generation(message);
+        break;
+      case AnswerKind::kChain:
+        if (std::optional<StandingChain> chain = read_chain(message)) standing.chains.push_back(std::move(*chain));
+        break;
+      case AnswerKind::kRule:
+        standing.rules.push_back(read_isolation_rule(message));
+        break;
+      default:
+        break;
+    }
+  }));
+  standing.interrupted = answers.interrupted;
+  return standing;
+}
+
+/// Where a chain is not as it should be.
+struct Fault {
+  const IsolationChain* chain = nullptr;
+  bool absent = false;
+};
+
+Result<std::vector<Fault>> find_faults(const Standing& standing, const std::vector<IsolationRule>& rules) {
+  std::vector<Fault> faults;
+  for (const IsolationChain& chain : chains()) {
+    const StandingChain* there = standing.find(chain.name);
+    if (there != nullptr && (there->type != "filter" || there->hook != chain.hook || there->priority != chain.priority))
+      return fail(Kind::kExists,
+                  fmt::format("use chain '{}' in table 'inet {}': it is on another hook", chain.name, kTable),
+                  fmt::format("nobody else should write there: nft delete chain inet {} {}", kTable, chain.name));
+    if (there == nullptr || there->policy_drop || !standing.has_rules(chain.name, rules))
+      faults.push_back({.chain = &chain, .absent = there == nullptr});
+  }
+  return faults;
+}
+
+void put_repairs(MessageBuffer& batch, const Standing& standing, const std::vector<Fault>& faults,
+                 const std::vector<IsolationRule>& rules, const std::vector<ListedBridge>& bridges) {
+  put_table(batch);
+  if (!standing.bridges_set) put_bridges_set(batch);
+  for (const ListedBridge& bridge : bridges) put_bridge(batch, bridge.name, network_mark(bridge.network));
+  constexpr uint32_t kOpenSetId = 2;  // put_bridges_set() has 1
+  if (!standing.open_set) put_set(batch, kTable, kOpenSet, Keys::kPairs, kOpenSetId);
+  for (const Fault& fault : faults) {
+    put_isolation_chain(batch, kTable, *fault.chain);
+    if (!fault.absent) flush_chain(batch, kTable, fault.chain->name);
+    for (const IsolationRule& rule : rules)
+      if (rule.chain() == fault.chain->name) rule.put(batch);
+  }
+}
+
+std::unexpected<Error> restless(std::string_view action) {
+  return fail(Kind::kBusy, fmt::format("{}: another program changed the ruleset {} times in a row", action, kMaxRounds),
+              "try again; `nft monitor` shows who it is");
+}
+
+/// The openings of the host.
+struct Openings {
+  uint32_t generation = 0;
+  bool interrupted = false;
+  std::vector<Pair> pairs = {};
+};
+
+Result<Openings> read_openings(NftSession& session) {
+  Openings openings;
+  MessageBuffer question;
+  (void)ask_generation(question);
+  (void)ask_pairs(question, kTable, kOpenSet);
+  const Answers answers = TRY(session.ask(question, [&](uint32_t, const nlmsghdr* message) {
+    if (kind_of(message) == AnswerKind::kGeneration) openings.generation = read_generation(message);
+    if (kind_of(message) == AnswerKind::kElements)
+      std::ranges::move(read_pairs(message), std::back_inserter(openings.pairs));
+  }));
+  openings.interrupted = answers.interrupted;
+  return openings;  // no table or set (ENOENT): nothing is open
+}
+
+struct OpeningChange {
+  std::vector<Pair> add = {};
+  std::vector<Pair> remove = {};
+};
+
+/// Reads, lets `decide` say what is to change, and does that in one transaction.
+template <class Decide>
+Result<void> change_openings(const std::string& action, const Decide& decide) {
+  NftSession session = TRY(NftSession::open());
+  for (int round = 0; round < kMaxRounds; ++round) {
+    const Openings openings = TRY(read_openings(session));
+    if (openings.interrupted) continue;
+    const OpeningChange change = decide(openings.pairs);
+    if (change.add.empty() && change.remove.empty()) return {};
+    MessageBuffer batch;
+    batch.begin_batch(openings.generation);
+    delete_pairs(batch, kTable, kOpenSet, change.remove);
+    put_pairs(batch, kTable, kOpenSet, change.add);
+    batch.end_batch();
+    const Commit outcome = TRY(session.commit(batch).context(action));
+    if (outcome != Commit::kDone) continue;
+    if (!change.remove.empty()) std::move(session).close_in_child();
+    return {};
+  }
+  return restless(action);
+}
+
+}  // namespace
+
+Result<void> ensure_isolation(const std::function<Result<std::vector<ListedBridge>>()>& own_bridges) {
+  constexpr std::string_view kAction = "write the rules of isolated networks";
+  const std::vector<IsolationRule> rules = constant_rules();
+  NftSession session = TRY(NftSession::open());
+  for (int round = 0; round < kMaxRounds; ++round) {
+    const Standing standing = TRY(survey(session));
+    if (standing.interrupted) continue;
+    const std::vector<Fault> faults = TRY(find_faults(standing, rules));
+    if (faults.empty() && standing.bridges_set && standing.open_set) return {};
+    const std::vector<ListedBridge> bridges = TRY(own_bridges());
+    MessageBuffer batch;
+    batch.begin_batch(standing.generation);
+    put_repairs(batch, standing, faults, rules, bridges);
+    batch.end_batch();
+    if (TRY(session.commit(batch).context(kAction)) == Commit::kDone) return {};
+  }
+  return restless(kAction);
+}
+
+Result<void> check_isolation() {
+  const std::vector<IsolationRule> rules = constant_rules();
+  NftSession session = TRY(NftSession::open());
+  for (int round = 0; round < kMaxRounds; ++round) {
+    const Standing standing = TRY(survey(session));
+    if (standing.interrupted) continue;
+    const std::vector<Fault> faults = TRY(find_faults(standing, rules));
+    std::string what;
+    if (!faults.empty())
+      what = fmt::format("chain '{}' is {}", faults.front().chain->name, faults.front().absent ? "gone" : "changed");
+    if (what.empty() && !standing.bridges_set) what = fmt::format("set '{}' is gone", kBridgesSet);
+    if (what.empty() && !standing.open_set) what = fmt::format("set '{}' is gone", kOpenSet);
+    if (what.empty()) return {};
+    return fail(Kind::kMismatch,
+                fmt::format("check the rules of isolated networks in table 'inet {}': {}", kTable, what),
+                "the next ADD on an isolated network puts it back; find out which program changed it");
+  }
+  return restless("check the rules of isolated networks");
+}
+
+Result<void> open_host_addresses(const IsolationOwner& owner, const addr::Ip& vm, std::span<const addr::Ip> addresses) {
+  std::vector<Pair> wanted;
+  for (const addr::Ip& ip : addresses) {
+    Pair pair{.source = vm, .destination = ip, .comment = owner.mark()};
+    if (ip.is_v4() && std::ranges::find(wanted, pair) == wanted.end()) wanted.push_back(std::move(pair));
+  }
+  const std::string action = fmt::format("open addresses of the host to '{}'", owner.alias);
+  return change_openings(action, [&](const std::vector<Pair>& standing) {
+    OpeningChange change;
+    for (const Pair& pair : standing) {
+      // A leftover of whoever had the VM's address before says nothing for this one.
+      const bool about_vm = pair.comment == owner.mark() || pair.source == vm;
+      if (about_vm && std::ranges::find(wanted, pair) == wanted.end()) change.remove.push_back(pair);
+    }
+    for (const Pair& pair : wanted)
+      if (std::ranges::find(standing, pair) == standing.end()) change.add.push_back(pair);
+    return change;
+  });
+}
+
+Result<void> close_host_addresses(const IsolationOwner& owner) {
+  return change_openings(fmt::format("close addresses of the host to '{}'", owner.alias),
+                         [&](const std::vector<Pair>& standing) {
+                           OpeningChange change;
+                           std::ranges::copy_if(standing, std::back_inserter(change.remove),
+                                                [&](const Pair& pair) { return pair.comment == owner.mark(); });
+                           return change;
+                         });
+}
+
+Result<void> close_stale_host_addresses(const std::string& network, std::span<const IsolationOwner> valid) {
+  std::vector<std::string> marks;
+  for (const IsolationOwner& owner : valid) marks.push_back(owner.mark());
+  std::ranges::sort(marks);
+  return change_openings(
+      fmt::format("close addresses of the host to network '{}'", network), [&](const std::vector<Pair>& standing) {
+        OpeningChange change;
+        std::ranges::copy_if(standing, std::back_inserter(change.remove), [&](const Pair& pair) {
+          return is_mark_of_network(pair.comment, network) && !std::ranges::binary_search(marks, pair.comment);
+        });
+        return change;
+      });
+}
+
+Result<std::vector<addr::Ip>> opened_host_addresses(const IsolationOwner& owner) {
+  NftSession session = TRY(NftSession::open());
+  std::vector<addr::Ip> addresses;
+  for (const Pair& pair : TRY(read_openings(session)).pairs)
+    if (pair.comment == owner.mark()) addresses.push_back(pair.destination);
+  return addresses;
+}
+
+}  // namespace slicer::netfilter

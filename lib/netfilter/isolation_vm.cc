@@ -1,0 +1,282 @@
+// The table in a VM's namespace.
+#include <fmt/format.h>
+#include <linux/netfilter.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "lib/base/hash.h"
+#include "lib/netfilter/isolation.h"
+#include "lib/netfilter/isolation_rule.h"
+#include "lib/netfilter/nft_codec.h"
+
+namespace slicer::netfilter {
+namespace {
+
+constexpr int kMaxRounds = 200;
+
+constexpr const char* kVmTable = "slicer-vm";
+constexpr const char* kPrerouting = "prerouting";
+constexpr const char* kInput = "input";
+constexpr const char* kForward = "forward";
+constexpr const char* kOutput = "output";
+constexpr const char* kPolicy = "policy";
+constexpr const char* kPorts = "ports";
+constexpr const char* kRefused = "refused";
+constexpr const char* kAddressesSet = "addresses";
+constexpr const char* kDroppedPorts = "dropped-ports";
+constexpr const char* kAllowedPorts = "allowed-ports";
+constexpr uint8_t kEchoRequest = 8;     // RFC 792
+constexpr int32_t kRawPriority = -300;  // NF_IP_PRI_RAW: before connection tracking knows the packet
+constexpr int32_t kFilterPriority = 0;
+
+/// The lists as this table has them: IPv6 is closed altogether.
+struct Lists {
+  std::vector<AddressVerdict> addresses = {};  ///< all of one verdict, the one that the fallback is not
+  std::vector<PortVerdict> dropped = {};
+  std::vector<PortVerdict> allowed = {};
+
+  explicit Lists(const CompiledPolicy& policy) {
+    for (const AddressVerdict& each : policy.addresses)
+      if (each.addresses.first.is_v4() && each.verdict != policy.fallback) addresses.push_back(each);
+    for (const PortVerdict& each : policy.ports)
+      if (each.addresses.first.is_v4()) (each.verdict == PolicyVerdict::kDrop ? dropped : allowed).push_back(each);
+  }
+};
+
+/// By it CHECK knows the lists again without reading thousands of elements.
+std::string digest_of(const VmRules& rules) {
+  std::string text;
+  for (const AddressVerdict& each : rules.policy.addresses)
+    text += fmt::format("{} {}\n", each.addresses.text(), static_cast<int>(each.verdict));
+  for (const PortVerdict& each : rules.policy.ports)
+    text += fmt::format("{} {}-{} {}\n", each.addresses.text(), each.ports.first, each.ports.last,
+                        static_cast<int>(each.verdict));
+  text += fmt::format("{}\n", static_cast<int>(rules.policy.fallback));
+  if (rules.log)
+    text += fmt::format("{} {} {} {}\n", rules.log->group, rules.log->per_second, rules.log->burst, rules.log->prefix);
+  return "policy " + base32(hash_names({text}), 12);
+}
+
+std::vector<IsolationChain> chains_of(const VmRules& rules) {
+  return {{.name = kPrerouting, .hook = NF_INET_PRE_ROUTING, .priority = kRawPriority},
+          {.name = kInput, .hook = NF_INET_LOCAL_IN, .priority = kFilterPriority},
+          {.name = kForward, .hook = NF_INET_FORWARD, .priority = kFilterPriority},
+          {.name = kOutput, .hook = NF_INET_LOCAL_OUT, .priority = kFilterPriority},
+          {.name = kPolicy, .base = false, .comment = digest_of(rules)},
+          {.name = kPorts, .base = false},
+          {.name = kRefused, .base = false}};
+}
+
+class RuleList {
+ public:
+  explicit RuleList(const VmRules& rules) : vm_(rules), lists_(rules.policy) {
+    add_prerouting();
+    add_forward();
+    add_local();
+    add_policy();
+  }
+  std::vector<IsolationRule> take() && { return std::move(rules_); }
+
+ private:
+  IsolationRule& add(const char* chain, const char* comment = "") {
+    return rules_.emplace_back(kVmTable, chain, comment);
+  }
+
+  void add_prerouting() {
+    for (const std::string& link : {vm_.tap, vm_.uplink})
+      add(kPrerouting, "IPv6 is closed").link(Way::kIn, link).not_ipv4().drop();
+    add(kPrerouting, "not the guest's address").link(Way::kIn, vm_.tap).source_not(vm_.guest).drop();
+    add(kPrerouting, "IPv4 options, source routes").link(Way::kIn, vm_.tap).has_ipv4_options().drop();
+    add(kPrerouting, "not for the guest").link(Way::kIn, vm_.uplink).destination_not(vm_.guest).drop();
+  }
+
+  void add_forward() {
+    add(kForward, "replies to the guest").link(Way::kIn, vm_.uplink).link(Way::kOut, vm_.tap).reply().accept();
+    add(kForward).link(Way::kIn, vm_.tap).link(Way::kOut, vm_.uplink).go_to(kPolicy);
+    for (const std::string& link : {vm_.tap, vm_.uplink}) {
+      add(kForward).link(Way::kIn, link).drop();
+      add(kForward).link(Way::kOut, link).drop();
+    }
+  }
+
+  void add_local() {
+    add(kInput, "replies to a port forward").link(Way::kIn, vm_.tap).reply().accept();
+    add(kInput, "pings")
+        .link(Way::kIn, vm_.tap)
+        .destination({.ip = vm_.gateway, .prefix = 32})
+        .protocol(IPPROTO_ICMP)
+        .icmp_type(kEchoRequest)
+        .accept();
+    for (const std::string& link : {vm_.tap, vm_.uplink}) add(kInput).link(Way::kIn, link).drop();
+    // What the namespace itself says to the outside are errors about forwarded packets.
+    add(kOutput).link(Way::kOut, vm_.uplink).reply().accept();
+    add(kOutput).link(Way::kOut, vm_.uplink).drop();
+  }
+
+  void add_policy() {
+    add(kPolicy, "replies").reply().accept();
+    if (!lists_.dropped.empty() || !lists_.allowed.empty()) {
+      for (const uint8_t protocol : {IPPROTO_TCP, IPPROTO_UDP}) add(kPolicy).protocol(protocol).jump(kPorts);
+      if (!lists_.dropped.empty()) add(kPorts).destination_port_in(kDroppedPorts).go_to(kRefused);
+      if (!lists_.allowed.empty()) add(kPorts).destination_port_in(kAllowedPorts).counter().accept();
+    }
+    const bool allows = vm_.policy.fallback == PolicyVerdict::kAllow;
+    if (!lists_.addresses.empty()) {
+      IsolationRule& listed = add(kPolicy).destination_in(kAddressesSet);
+      allows ? listed.go_to(kRefused) : listed.counter().accept();
+    }
+    allows ? add(kPolicy).counter().accept() : add(kPolicy).go_to(kRefused);
+    if (vm_.log) add(kRefused).limit(vm_.log->per_second, vm_.log->burst).log(vm_.log->group, vm_.log->prefix);
+    add(kRefused).counter().drop();
+  }
+
+  const VmRules& vm_;
+  Lists lists_;
+  std::vector<IsolationRule> rules_ = {};
+};
+
+/// Rules come after the sets that they name, elements last.
+void put_all(MessageBuffer& batch, const VmRules& rules) {
+  const Lists lists(rules.policy);
+  put_named_table(batch, kVmTable, rules.owner.mark());
+  if (!lists.addresses.empty()) put_set(batch, kVmTable, kAddressesSet, Keys::kAddresses, 1);
+  if (!lists.dropped.empty()) put_set(batch, kVmTable, kDroppedPorts, Keys::kAddressPorts, 2);
+  if (!lists.allowed.empty()) put_set(batch, kVmTable, kAllowedPorts, Keys::kAddressPorts, 3);
+  for (const IsolationChain& chain : chains_of(rules)) put_isolation_chain(batch, kVmTable, chain);
+  for (const IsolationRule& rule : RuleList(rules).take()) rule.put(batch);
+  put_addresses(batch, kVmTable, kAddressesSet, lists.addresses);
+  put_address_ports(batch, kVmTable, kDroppedPorts, lists.dropped);
+  put_address_ports(batch, kVmTable, kAllowedPorts, lists.allowed);
+}
+
+/// Is the chain about the lists, and not the same for every VM?
+bool is_about_lists(const std::string& chain) { return chain == kPolicy || chain == kPorts || chain == kRefused; }
+
+struct StandingTable {
+  uint32_t generation = 0;
+  bool interrupted = false;
+  std::optional<std::string> mark = {};
+  std::vector<StandingChain> chains = {};
+  std::vector<StandingIsolationRule> rules = {};
+};
+
+Result<StandingTable> survey(NftSession& session, bool rules) {
+  StandingTable standing;
+  MessageBuffer question;
+  (void)ask_generation(question);
+  (void)ask_table(question, kVmTable);
+  if (rules) {
+    for (const char* chain : {kPrerouting, kInput, kForward, kOutput, kPolicy, kPorts, kRefused})
+      (void)ask_chain(question, {.family = kInet, .table = kVmTable, .chain = chain});
+    (void)ask_table_rules(question, kVmTable);
+  }
+  const Answers answers = TRY(session.ask(question, [&](uint32_t, const nlmsghdr* message) {
+    if (is_table_answer(message)) standing.mark = read_table_comment(message);
+    if (kind_of(message) == AnswerKind::kGeneration) standing.generation = read_generation(message);
+    if (kind_of(message) == AnswerKind::kRule) standing.rules.push_back(read_isolation_rule(message));
+    if (kind_of(message) == AnswerKind::kChain)
+      if (std::optional<StandingChain> chain = read_chain(message)) standing.chains.push_back(std::move(*chain));
+  }));
+  standing.interrupted = answers.interrupted;
+  return standing;
+}
+
+/// Empty: it stands.
+std::string fault_of(const StandingTable& standing, const VmRules& wanted, bool policy) {
+  if (!standing.mark) return "it is gone";
+  if (*standing.mark != wanted.owner.mark()) return fmt::format("it belongs to '{}'", *standing.mark);
+  for (const IsolationChain& chain : chains_of(wanted)) {
+    const auto there = std::ranges::find_if(standing.chains,
+                                            [&](const StandingChain& each) { return each.place.chain == chain.name; });
+    if (there == standing.chains.end()) return fmt::format("chain '{}' is gone", chain.name);
+    if (chain.base && (there->hook != chain.hook || there->priority != chain.priority || there->policy_drop))
+      return fmt::format("chain '{}' is on another hook, or drops by default", chain.name);
+    if (policy && chain.name == kPolicy && there->comment != chain.comment) return "its lists are others";
+  }
+  const auto texts_of = [&](const auto& rules, const auto& chain_of, const auto& text_of) {
+    std::vector<std::string> texts;
+    for (const auto& rule : rules)
+      if (policy || !is_about_lists(chain_of(rule))) texts.push_back(chain_of(rule) + text_of(rule));
+    std::ranges::stable_sort(texts, {}, [](const std::string& text) { return text.substr(0, text.find('[')); });
+    return texts;
+  };
+  const auto there =
+      texts_of(standing.rules, [](const auto& rule) { return rule.chain; }, [](const auto& rule) { return rule.text; });
+  const auto meant = texts_of(
+      RuleList(wanted).take(), [](const auto& rule) { return rule.chain(); },
+      [](const auto& rule) { return rule.text(); });
+  return there == meant ? "" : "its rules are others";
+}
+
+std::unexpected<Error> restless(std::string_view action) {
+  return fail(Kind::kBusy, fmt::format("{}: another program changed the ruleset {} times in a row", action, kMaxRounds),
+              "try again; `nft monitor` shows who it is");
+}
+
+}  // namespace
+
+struct VmTable::State {
+  NftSession session;
+  bool deleted = false;
+};
+
+VmTable::VmTable(std::unique_ptr<State> state) : state_(std::move(state)) {}
+VmTable::VmTable(VmTable&&) noexcept = default;
+VmTable& VmTable::operator=(VmTable&&) noexcept = default;
+VmTable::~VmTable() {
+  if (state_ && state_->deleted) std::move(state_->session).close_in_child();
+}
+
+Result<VmTable> VmTable::open() {
+  NftSession session = TRY(NftSession::open());
+  return VmTable(std::unique_ptr<State>(new State{.session = std::move(session)}));
+}
+
+Result<std::optional<std::string>> VmTable::mark() { return TRY(survey(state_->session, false)).mark; }
+
+Result<void> VmTable::put(const VmRules& rules) {
+  const std::string action = fmt::format("write the rules of '{}'", rules.owner.alias);
+  for (int round = 0; round < kMaxRounds; ++round) {
+    const StandingTable standing = TRY(survey(state_->session, false));
+    MessageBuffer batch;
+    batch.begin_batch(standing.generation);
+    if (standing.mark) delete_named_table(batch, kVmTable);
+    put_all(batch, rules);
+    batch.end_batch();
+    if (TRY(state_->session.commit(batch).context(action)) != Commit::kDone) continue;
+    state_->deleted = state_->deleted || standing.mark.has_value();
+    return {};
+  }
+  return restless(action);
+}
+
+Result<void> VmTable::check(const VmRules& rules, bool policy) {
+  const std::string action = fmt::format("check table 'inet {}' of '{}'", kVmTable, rules.owner.alias);
+  for (int round = 0; round < kMaxRounds; ++round) {
+    const StandingTable standing = TRY(survey(state_->session, true));
+    if (standing.interrupted) continue;
+    const std::string fault = fault_of(standing, rules, policy);
+    if (fault.empty()) return {};
+    return fail(Kind::kMismatch, fmt::format("{}: {}", action, fault), "delete the attachment and add it again");
+  }
+  return restless(action);
+}
+
+Result<void> VmTable::remove() {
+  const std::string action = fmt::format("remove table 'inet {}'", kVmTable);
+  for (int round = 0; round < kMaxRounds; ++round) {
+    const StandingTable standing = TRY(survey(state_->session, false));
+    if (!standing.mark) return {};
+    MessageBuffer batch;
+    batch.begin_batch(standing.generation);
+    delete_named_table(batch, kVmTable);
+    batch.end_batch();
+    if (TRY(state_->session.commit(batch).context(action)) != Commit::kDone) continue;
+    state_->deleted = true;
+    return {};
+  }
+  return restless(action);
+}
+
+}  // namespace slicer::netfilter
