@@ -1,0 +1,180 @@
+#include "plugins/isolated/guest_side.h"
+
+#include <fmt/core.h>
+
+#include <set>
+
+#include "lib/net/address.h"
+#include "lib/net/neighbour.h"
+#include "lib/net/netns_find.h"
+#include "lib/net/route.h"
+#include "lib/net/sysctl.h"
+#include "lib/net/tap.h"
+#include "lib/net/tc_guard.h"
+
+namespace slicer::isolated {
+namespace {
+
+/// What stands for the host in every namespace: link-local, so it is nobody else's there (container networks use the
+/// same), and never part of a block.
+addr::Ip next_hop() { return {addr::Family::kIpv4, 0xa9fe0101U}; }  // 169.254.1.1
+
+net::Route default_route(int uplink) {
+  return {.destination = {.ip = addr::Ip(addr::Family::kIpv4, 0), .prefix = 0},
+          .device = uplink,
+          .gateway = next_hop(),
+          .on_link = true};
+}
+
+net::GuardSpec guard_of(const GuestPlan& guest) {
+  return {.mac = guest.mac, .sources = {guest.ip}, .check_sources = true, .ipv4_only = true};
+}
+
+addr::Cidr gateway_address(const GuestPlan& guest) { return {.ip = guest.gateway, .prefix = guest.prefix}; }
+
+/// Without lists: slicer-firewall, behind this plugin in the chain, puts the table with its own in this one's place.
+Result<netfilter::VmRules> rules_of(Call& call, const GuestPlan& guest) {
+  const std::vector<addr::Ip> own = TRY(net::list_own_addresses(call.host, addr::Family::kIpv4));
+  return netfilter::VmRules{.owner = call.rule_owner(),
+                            .tap = call.attachment.ifname,
+                            .uplink = call.uplink(),
+                            .guest = guest.ip,
+                            .gateway = guest.gateway,
+                            .policy = netfilter::compile_policy({}, netfilter::closed_to_isolated(own))};
+}
+
+Result<netfilter::VmTable> open_table(const net::Netns& ns) {
+  const net::ScopedNetns inside = TRY(net::ScopedNetns::enter(ns));
+  return netfilter::VmTable::open();
+}
+
+Result<void> close_ipv6(Call& call, const std::string& link) {
+  Result<void> closed = net::write_sysctl(&call.sandbox->ns, fmt::format("net/ipv6/conf/{}/disable_ipv6", link), "1");
+  if (!closed && closed.error().kind == Kind::kNotFound) return {};  // the kernel has no IPv6
+  return closed;
+}
+
+/// The kernel's word for a second default route tells nobody what is wrong.
+Result<void> add_default_route(Call& call, int uplink) {
+  Result<void> added = net::add_route(call.sandbox->routes, default_route(uplink));
+  if (added || added.error().kind != Kind::kExists) return added;
+  return fail(Kind::kExists,
+              fmt::format("add a default route in '{}': the namespace has one already", call.request.env.netns),
+              "an isolated VM needs a namespace of its own; delete the other attachment, or make another namespace");
+}
+
+Result<int> raise_uplink(Call& call, const HostEnd& end) {
+  net::RouteSocket& inside = call.sandbox->routes;
+  const int uplink = TRY(net::get_link_index(inside, call.uplink()));
+  TRY(close_ipv6(call, call.uplink()));
+  TRY(net::set_link(inside, uplink, {.up = true}));
+  TRY(net::ensure_neighbour(inside, {.device = uplink, .ip = next_hop(), .mac = end.mac}));
+  TRY(add_default_route(call, uplink));
+  return uplink;
+}
+
+Result<int> add_tap(Call& call, const GuestPlan& guest) {
+  net::RouteSocket& inside = call.sandbox->routes;
+  const int tap = TRY(net::create_tap(&call.sandbox->ns, inside,
+                                      {.name = call.attachment.ifname,
+                                       .alias = call.attachment.alias(),
+                                       .mac = device_mac(call, "tap"),
+                                       .mtu_bytes = call.config.mtu_bytes,
+                                       .link_group = call.attachment.group(),
+                                       .owner = call.config.owner,
+                                       .owner_group = call.config.owner_group,
+                                       .no_ipv6_link_local = true}));
+  const auto complete = [&]() -> Result<void> {
+    TRY(net::ensure_guard(inside, tap, guard_of(guest)));
+    TRY(close_ipv6(call, call.attachment.ifname));
+    (void)TRY(net::ensure_address(inside, tap, {.address = gateway_address(guest)}));
+    return net::ensure_neighbour(inside, {.device = tap, .ip = guest.ip, .mac = guest.mac});
+  };
+  const Result<void> completed = complete();
+  if (completed) return tap;
+  (void)net::delete_link(inside, tap, net::DeleteWait::kNotice);  // the error that counts is the first
+  return std::unexpected(completed.error());
+}
+
+Result<void> check_tap(Call& call, const GuestPlan& guest) {
+  net::RouteSocket& inside = call.sandbox->routes;
+  const std::string what = fmt::format("tap '{}' in '{}'", call.attachment.ifname, call.request.env.netns);
+  const std::optional<net::Link> tap = TRY(net::find_link(inside, call.attachment.ifname));
+  if (!tap) return mismatch(what, "no such link");
+  if (tap->kind != "tun" || !tap->tun || !tap->tun->tap) return mismatch(what, "it is no TAP");
+  if (tap->group != call.attachment.group()) return mismatch(what, "it belongs to another attachment");
+  if (!tap->tun->persistent) return mismatch(what, "it is not persistent");
+  if (!tap->up) return mismatch(what, "it is down");
+  if (!TRY(net::has_address(inside, tap->index, gateway_address(guest))))
+    return mismatch(what, fmt::format("no address '{}'", gateway_address(guest).text()));
+  if (!TRY(net::has_guard(inside, tap->index, guard_of(guest))))
+    return mismatch(what, "its anti-spoofing filter is absent or changed");
+  const std::optional<net::Neighbour> entry = TRY(net::find_neighbour(inside, tap->index, guest.ip));
+  if (!entry || !entry->permanent || entry->mac != guest.mac)
+    return mismatch(what, fmt::format("no permanent neighbour entry for '{}'", guest.ip.text()));
+  return {};
+}
+
+Result<void> check_uplink(Call& call, const HostEnd& end) {
+  net::RouteSocket& inside = call.sandbox->routes;
+  const std::string what = fmt::format("link '{}' in '{}'", call.uplink(), call.request.env.netns);
+  const std::optional<net::Link> link = TRY(net::find_link(inside, call.uplink()));
+  if (!link) return mismatch(what, "no such link");
+  if (!link->up) return mismatch(what, "it is down");
+  if (!TRY(net::has_route(inside, default_route(link->index)))) return mismatch(what, "no default route");
+  const std::optional<net::Neighbour> entry = TRY(net::find_neighbour(inside, link->index, next_hop()));
+  if (!entry || !entry->permanent || entry->mac != end.mac)
+    return mismatch(what, "no permanent neighbour entry for the host");
+  if (TRY(net::read_sysctl(&call.sandbox->ns, "net/ipv4/ip_forward")) == "0") return mismatch(what, "no forwarding");
+  return {};
+}
+
+}  // namespace
+
+Result<void> refuse_name_in_use(Call& call) {
+  if (!TRY(net::find_link_index(call.sandbox->routes, call.attachment.ifname))) return {};
+  return fail(
+      Kind::kExists,
+      fmt::format("create '{}' in '{}': a link of this name exists", call.attachment.ifname, call.request.env.netns),
+      "set another CNI_IFNAME, or delete the attachment that made it");
+}
+
+Result<void> add_guest_side(Call& call, const HostEnd& end, const GuestPlan& guest, Undo& undo) {
+  (void)TRY(raise_uplink(call, end));
+  undo.push("remove rules", [&call] { return remove_rules(call); });
+  netfilter::VmTable table = TRY(open_table(call.sandbox->ns));
+  TRY(table.put(TRY(rules_of(call, guest))));
+  TRY(net::ensure_forwarding(&call.sandbox->ns, addr::Family::kIpv4, nullptr));
+  const int tap = TRY(add_tap(call, guest));
+  undo.push("delete tap",
+            [&call, tap] { return net::delete_link(call.sandbox->routes, tap, net::DeleteWait::kNotice); });
+  return {};
+}
+
+Result<void> check_guest_side(Call& call, const HostEnd& end, const GuestPlan& guest) {
+  TRY(check_tap(call, guest));
+  TRY(check_uplink(call, end));
+  return TRY(open_table(call.sandbox->ns)).check(TRY(rules_of(call, guest)), false);
+}
+
+Result<void> remove_rules(Call& call) {
+  if (!call.sandbox) return {};
+  netfilter::VmTable table = TRY(open_table(call.sandbox->ns));
+  const std::optional<std::string> mark = TRY(table.mark());
+  if (!mark || *mark != call.rule_owner().mark()) return {};  // none, or another attachment's
+  return table.remove();
+}
+
+Result<void> remove_stale_rules(const std::string& network, const std::vector<cni::Attachment>& valid) {
+  std::set<std::string> known;
+  for (const cni::Attachment& one : valid)
+    known.insert(netfilter::IsolationOwner{.network = network, .alias = one.alias()}.mark());
+  for (const net::Netns& ns : net::list_named_netns()) {
+    netfilter::VmTable table = TRY(open_table(ns));
+    const std::optional<std::string> mark = TRY(table.mark());
+    if (mark && netfilter::is_mark_of_network(*mark, network) && !known.contains(*mark)) TRY(table.remove());
+  }
+  return {};
+}
+
+}  // namespace slicer::isolated

@@ -1,0 +1,137 @@
+#include "plugins/isolated/host_side.h"
+
+#include <fmt/core.h>
+
+#include "lib/net/neighbour.h"
+#include "lib/net/netns_find.h"
+#include "lib/net/route.h"
+#include "lib/net/sysctl.h"
+#include "lib/netfilter/backend.h"
+
+namespace slicer::isolated {
+namespace {
+
+// Read after /etc/sysctl.d's 10- to 60- files by `sysctl --system`; slicer-bridge writes the same one.
+constexpr const char* kSysctlFile = "90-slicer.conf";
+constexpr addr::Family kFamily = addr::Family::kIpv4;
+
+/// Bridges with our alias, for a host on which slicer-bridge came before the set `bridges`.
+Result<std::vector<netfilter::ListedBridge>> list_own_bridges(net::RouteSocket& host) {
+  const std::string prefix = cni::network_alias("");
+  std::vector<netfilter::ListedBridge> bridges;
+  for (const net::Link& link : TRY(net::list_links(host, "")))
+    if (link.kind == "bridge" && link.alias.starts_with(prefix))
+      bridges.push_back({.name = link.name, .network = link.alias.substr(prefix.size())});
+  return bridges;
+}
+
+net::Route guest_route(int device, const addr::Ip& guest) {
+  return {.destination = {.ip = guest, .prefix = addr::bits_of(kFamily)}, .device = device};
+}
+
+netfilter::NetworkRules network_rules(const Call& call, const addr::Cidr& range) {
+  return {.network = call.attachment.network, .masquerade = {range}};
+}
+
+/// By its name, which nobody else uses, and its alias, which a process killed after the creating message has not set.
+Result<std::optional<net::Link>> find_host_end(Call& call) {
+  std::optional<net::Link> link = TRY(net::find_link(call.host, call.host_end()));
+  if (link && (link->kind != "veth" || (!link->alias.empty() && link->alias != call.attachment.alias()))) link.reset();
+  return link;
+}
+
+}  // namespace
+
+Result<void> ensure_host_rules(Call& call) {
+  return netfilter::ensure_isolation([&call] { return list_own_bridges(call.host); });
+}
+
+Result<void> ensure_network_rules(Call& call, const addr::Cidr& range) {
+  TRY(net::ensure_forwarding(nullptr, kFamily, kSysctlFile));
+  if (!call.config.ip_masq) return {};
+  return TRY(netfilter::make_backend_for("ipMasqBackend", call.config.masq_backend))
+      ->ensure(network_rules(call, range));
+}
+
+Result<HostEnd> add_host_end(Call& call, Undo& undo) {
+  HostEnd end{.mac = device_mac(call, "host")};
+  const unsigned mtu = call.config.mtu_bytes;
+  end.index = TRY(net::create_veth(call.host, {.here = {.name = call.host_end(), .mac = end.mac, .mtu_bytes = mtu},
+                                               .alias = call.attachment.alias(),
+                                               .peer = {.name = call.uplink(),
+                                                        .mac = device_mac(call, "uplink"),
+                                                        .mtu_bytes = mtu,
+                                                        .group = call.attachment.group(),
+                                                        .up = false},
+                                               .peer_ns = &call.sandbox->ns}));
+  undo.push("delete veth",
+            [&call, index = end.index] { return net::delete_link(call.host, index, net::DeleteWait::kNotice); });
+  // No carrier yet, so no link-local address either: none is ever made.
+  const Result<void> closed =
+      net::write_sysctl(nullptr, fmt::format("net/ipv6/conf/{}/disable_ipv6", call.host_end()), "1");
+  if (!closed && closed.error().kind != Kind::kNotFound)
+    return std::unexpected(closed.error());  // absent: no IPv6 here
+  return end;
+}
+
+Result<bool> claim_guest_route(Call& call, const HostEnd& end, const addr::Ip& guest) {
+  const Result<void> added = net::add_route(call.host, guest_route(end.index, guest));
+  if (added) return true;
+  if (added.error().kind == Kind::kExists) return false;
+  return std::unexpected(added.error());
+}
+
+Result<void> add_guest_neighbour(Call& call, const HostEnd& end, const addr::Ip& guest) {
+  return net::ensure_neighbour(call.host, {.device = end.index, .ip = guest, .mac = device_mac(call, "uplink")});
+}
+
+Result<HostEnd> check_host_side(Call& call, const GuestPlan& guest) {
+  const std::string what = fmt::format("link '{}'", call.host_end());
+  const std::optional<net::Link> link = TRY(find_host_end(call));
+  if (!link) return mismatch(what, "no such link");
+  if (!link->up) return mismatch(what, "it is down");
+  if (link->mac != device_mac(call, "host")) return mismatch(what, "its MAC has been changed");
+  if (!TRY(net::has_route(call.host, guest_route(link->index, guest.ip))))
+    return mismatch(what, fmt::format("no route to '{}'", guest.ip.text()));
+  const std::optional<net::Neighbour> entry = TRY(net::find_neighbour(call.host, link->index, guest.ip));
+  if (!entry || !entry->permanent || entry->mac != device_mac(call, "uplink"))
+    return mismatch(what, fmt::format("no permanent neighbour entry for '{}'", guest.ip.text()));
+  return HostEnd{.index = link->index, .mac = link->mac};
+}
+
+Result<void> check_rules(Call& call, const addr::Cidr& range) {
+  TRY(netfilter::check_isolation());
+  if (call.config.ip_masq)
+    TRY(TRY(netfilter::make_backend_for("ipMasqBackend", call.config.masq_backend))->check(network_rules(call, range)));
+  if (TRY(net::is_forwarding(kFamily))) return {};
+  return fail(Kind::kMismatch, "check forwarding: 'net.ipv4.ip_forward' is 0", "sysctl -w net.ipv4.ip_forward=1");
+}
+
+Result<void> delete_pair(net::RouteSocket& host, const net::Link& host_end, std::optional<uint32_t> group) {
+  if (host_end.peer_netnsid && group)
+    TRY(net::delete_link_group_in(host, *host_end.peer_netnsid, *group, host_end.index, net::DeleteWait::kNotice));
+  // The namespace may have been gone, or the other end may have lost its group.
+  return net::delete_link(host, host_end.index, net::DeleteWait::kNotice);
+}
+
+Result<void> find_sandbox(Call& call) {
+  if (call.sandbox) return {};
+  const std::optional<net::Link> end = TRY(find_host_end(call));
+  if (!end || !end->peer_netnsid) return {};
+  std::optional<net::Netns> ns = TRY(net::find_named_netns(call.host, *end->peer_netnsid));
+  if (!ns) return {};
+  net::RouteSocket routes = TRY(net::RouteSocket::open_in(*ns));
+  call.sandbox = Sandbox{.ns = std::move(*ns), .routes = std::move(routes)};
+  return {};
+}
+
+Result<void> delete_links(Call& call) {
+  Result<void> inside;
+  if (call.sandbox)
+    inside = net::delete_link_group(call.sandbox->routes, call.attachment.group(), net::DeleteWait::kNotice);
+  const std::optional<net::Link> end = TRY(find_host_end(call));
+  if (end) TRY(delete_pair(call.host, *end, call.attachment.group()));
+  return inside;
+}
+
+}  // namespace slicer::isolated

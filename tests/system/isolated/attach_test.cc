@@ -1,0 +1,217 @@
+// What an ADD of slicer-isolated makes, and what DEL, CHECK, GC and STATUS do with it.
+#include <doctest/doctest.h>
+
+#include <cstdio>
+
+#include "tests/system/isolated/isolated_support.h"
+
+using namespace slicer::test;
+using namespace slicer::test::isolated;
+
+TEST_CASE("isolated: ADD makes a routed TAP and says so by the contract") {
+  const Host host;
+  const Netns box("box");
+  const Json result = add(sandbox_conf(), call_in("ADD", box));
+  INFO("result: ", result.dump(1));
+  REQUIRE(result["interfaces"].size() == 3);
+  const std::string end = result["interfaces"][0]["name"];
+  CHECK(end.starts_with("sls"));
+  CHECK((!result["interfaces"][0].contains("sandbox") || result["interfaces"][0]["sandbox"] == ""));
+  CHECK(result["interfaces"][1]["name"] == "tap0");
+  CHECK(result["interfaces"][1]["sandbox"] == box.path());
+  CHECK(result["interfaces"][2]["name"] == "tap0");
+  CHECK(result["interfaces"][2]["sandbox"] == "vm-1");
+  CHECK(result["ips"] ==
+        Json::parse(R"([{"address": "169.254.100.2/30", "gateway": "169.254.100.1", "interface": 2}])"));
+  CHECK(result["routes"] == Json::parse(R"([{"dst": "0.0.0.0/0", "gw": "169.254.100.1"}])"));
+
+  CHECK(must("ip -o link show dev " + end).find("slicer:sandbox/vm-1/tap0") != std::string::npos);
+  CHECK(must("ip -o addr show dev " + end).empty());
+  CHECK(must("ip route show 169.254.100.2").find("dev " + end) != std::string::npos);
+  CHECK(must("ip neigh show dev " + end).find("169.254.100.2 lladdr") != std::string::npos);
+  CHECK(must("ip -4 -o addr show dev tap0", box.path()).find("169.254.100.1/30") != std::string::npos);
+  CHECK(must("ip route show default", box.path()).find("via 169.254.1.1") != std::string::npos);
+  CHECK(must("ip -6 -o addr show scope link", box.path()).empty());
+  CHECK(must("ip -d link show dev tap0", box.path()).find("persist on") != std::string::npos);
+  const Answer checked = call(with(sandbox_conf(), "prevResult", result), call_in("CHECK", box));
+  INFO(checked.text());
+  CHECK(checked.ok());
+}
+
+TEST_CASE("isolated: the host's own namespace is refused, and nothing lets it pass") {
+  const Host host;
+  Call how{.command = "ADD", .netns = Host::netns(), .ifname = "tap0"};
+  for (const char* override_value : {"", "1"}) {
+    how.extra = {{"CNI_NETNS_OVERRIDE", override_value}};
+    const Answer answer = call(sandbox_conf(), how);
+    INFO(answer.text());
+    CHECK(answer.code() == 8);
+    CHECK(answer.msg().find("host's own network namespace") != std::string::npos);
+  }
+  how.command = "DEL";
+  CHECK(call(sandbox_conf(), how).ok());
+}
+
+TEST_CASE("isolated: a wrong configuration is code 7 before anything is made") {
+  const Host host;
+  const Netns box("box");
+  const std::string before = snapshot({.netns = {box.path()}});
+  for (const Json& conf : {with(sandbox_conf(), "range", "169.254.100.1/22"), with(sandbox_conf(), "mtu", "big"),
+                           with(sandbox_conf(), "ipam", Json{{"type", "slicer-ipam"}, {"block", 29}})}) {
+    const Answer answer = call(conf, call_in("ADD", box));
+    INFO(answer.text());
+    CHECK(answer.code() == 7);
+  }
+  CHECK(difference(before, snapshot({.netns = {box.path()}})) == "");
+}
+
+TEST_CASE("isolated: DEL leaves nothing, in every way it can be called") {
+  const Host host;
+  const Json conf = sandbox_conf();
+  const Netns settled("settled");
+  const SnapshotOptions seen{.netns = {settled.path()}};
+  const std::string before = settled_snapshot(conf, call_in("ADD", settled), seen);
+  SUBCASE("plain, and twice") {
+    (void)add(conf, call_in("ADD", settled));
+    del(conf, call_in("DEL", settled));
+    CHECK(difference(before, snapshot(seen)) == "");
+    del(conf, call_in("DEL", settled));
+  }
+  SUBCASE("with a configuration that went bad") {
+    (void)add(conf, call_in("ADD", settled));
+    del(with(conf, "range", 7), call_in("DEL", settled));
+    CHECK(difference(before, snapshot(seen)) == "");
+  }
+  SUBCASE("without the namespace's name") {
+    (void)add(conf, call_in("ADD", settled));
+    Call how = call_in("DEL", settled);
+    how.netns = "";
+    del(conf, how);
+    CHECK(difference(before, snapshot(seen)) == "");
+  }
+  SUBCASE("namespace deleted first") {
+    Netns gone("gone");
+    (void)add(conf, call_in("ADD", gone));
+    gone.remove();
+    del(conf, call_in("DEL", gone));
+    CHECK(eventually([&] { return difference(before, snapshot(seen)).empty(); }));
+    CHECK(difference(before, snapshot(seen)) == "");
+  }
+}
+
+TEST_CASE("isolated: a failed ADD leaves nothing") {
+  const Host host;
+  const Netns box("box");
+  const Json conf = sandbox_conf();
+  const SnapshotOptions seen{.netns = {box.path()}};
+  (void)settled_snapshot(conf, call_in("ADD", box));
+  SUBCASE("the namespace has a default route") {
+    (void)must("ip link add up0 type bridge", box.path());
+    (void)must("ip link set up0 up", box.path());
+    (void)must("ip route add default dev up0", box.path());
+    const std::string before = snapshot(seen);
+    const Answer answer = call(conf, call_in("ADD", box));
+    CHECK_FALSE(answer.ok());
+    CHECK(answer.msg().find("default route") != std::string::npos);
+    CHECK(difference(before, snapshot(seen)) == "");
+  }
+  SUBCASE("the TAP's name is in use") {
+    (void)must("ip link add tap0 type bridge", box.path());
+    const std::string before = snapshot(seen);
+    CHECK_FALSE(call(conf, call_in("ADD", box)).ok());
+    del(conf, call_in("DEL", box));
+    CHECK(difference(before, snapshot(seen)) == "");
+  }
+  SUBCASE("a second ADD of the same attachment does not cost the first one anything") {
+    const Json result = add(conf, call_in("ADD", box));
+    const std::string before = snapshot(seen);
+    CHECK_FALSE(call(conf, call_in("ADD", box)).ok());
+    CHECK(difference(before, snapshot(seen)) == "");
+    CHECK(call(with(conf, "prevResult", result), call_in("CHECK", box)).ok());
+  }
+}
+
+TEST_CASE("isolated: CHECK notices whatever is taken away") {
+  const Host host;
+  const Netns box("box");
+  const Json conf = sandbox_conf();
+  const Json result = add(conf, call_in("ADD", box));
+  const Json checked = with(conf, "prevResult", result);
+  const std::string end = result["interfaces"][0]["name"];
+  const std::string uplink = "slu" + end.substr(3);
+  struct Damage {
+    std::string line = {};
+    bool inside = false;
+  };
+  for (const Damage& damage :
+       {Damage{"ip route del 169.254.100.2"}, Damage{"ip neigh del 169.254.100.2 dev " + end},
+        Damage{"nft flush chain inet slicer isolated-forward"}, Damage{"nft delete table inet slicer"},
+        Damage{"sysctl -qw net.ipv4.ip_forward=0"}, Damage{"ip addr flush dev tap0", true},
+        Damage{"ip neigh flush dev tap0 nud permanent", true}, Damage{"tc qdisc del dev tap0 clsact", true},
+        Damage{"ip route del default", true}, Damage{"ip link set " + uplink + " down", true},
+        Damage{"nft flush chain inet slicer-vm forward", true}, Damage{"nft delete table inet slicer-vm", true},
+        Damage{"ip link del tap0", true}}) {
+    CAPTURE(damage.line);
+    REQUIRE(call(checked, call_in("CHECK", box)).ok());
+    (void)must(damage.line, damage.inside ? box.path() : "");
+    const Answer answer = call(checked, call_in("CHECK", box));
+    CHECK_FALSE(answer.ok());
+    CHECK(answer.msg().find("check") != std::string::npos);
+    del(conf, call_in("DEL", box));
+    (void)must("sysctl -qw net.ipv4.ip_forward=1");
+    // The same block again: an explicit request.
+    Call again = call_in("ADD", box);
+    again.args = "IP=169.254.100.2";
+    (void)add(conf, again);
+  }
+}
+
+TEST_CASE("isolated: GC removes what nobody knows, of its own network alone") {
+  const Host host;
+  const Netns one("one"), two("two"), other("other");
+  const Json conf = sandbox_conf();
+  const Json neighbour = sandbox_conf("neighbour");
+  const Json first = add(conf, call_in("ADD", one, "vm-1"));
+  const Json stranger = add(neighbour, call_in("ADD", other, "vm-1"));
+  const std::string before = snapshot();
+  (void)add(conf, call_in("ADD", two, "vm-2"));
+  const auto gc = [&](const Json& valid) {
+    const Answer answer = call(with(conf, "/cni.dev~1valid-attachments", valid), {.command = "GC"});
+    INFO(answer.text());
+    CHECK(answer.ok());
+  };
+  gc(Json::parse(R"([{"containerID": "vm-1", "ifname": "tap0"}])"));
+  CHECK(difference(before, snapshot()) == "");
+  CHECK(call(with(conf, "prevResult", first), call_in("CHECK", one, "vm-1")).ok());
+  gc(Json::array());
+  CHECK_FALSE(call(with(conf, "prevResult", first), call_in("CHECK", one, "vm-1")).ok());
+  CHECK(call(with(neighbour, "prevResult", stranger), call_in("CHECK", other, "vm-1")).ok());
+  const Answer status = call(conf, {.command = "STATUS"});
+  INFO(status.text());
+  CHECK(status.ok());
+}
+
+TEST_CASE("isolated: names as long as DNS allows") {
+  const Host host;
+  const Netns box("box");
+  const std::string label(63, 'l');
+  const Json conf = with(sandbox_conf(label + "." + label + "." + label), "range", nullptr);
+  const std::string id = label + "." + label + "." + label + "-1";
+  const std::string before = settled_snapshot(conf, call_in("ADD", box, id), {.netns = {box.path()}});
+  const Json result = add(conf, call_in("ADD", box, id));
+  CHECK(call(with(conf, "prevResult", result), call_in("CHECK", box, id)).ok());
+  del(conf, call_in("DEL", box, id));
+  CHECK(difference(before, snapshot({.netns = {box.path()}})) == "");
+}
+
+TEST_CASE("isolated: a result in every version of the protocol") {
+  const Host host;
+  const Netns box("box");
+  for (const char* version : {"0.1.0", "0.2.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"}) {
+    CAPTURE(version);
+    const Json conf = with(sandbox_conf(), "cniVersion", version);
+    const Json result = add(conf, call_in("ADD", box));
+    CHECK(result["cniVersion"] == version);
+    del(conf, call_in("DEL", box));
+  }
+}

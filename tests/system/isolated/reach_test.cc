@@ -1,0 +1,81 @@
+// What an isolated VM reaches, and what reaches it.
+#include <doctest/doctest.h>
+
+#include <cstdio>
+
+#include "tests/system/isolated/isolated_support.h"
+
+using namespace slicer::test;
+using namespace slicer::test::isolated;
+
+namespace {
+
+Json bridge_conf() {
+  return {{"cniVersion", "1.1.0"},
+          {"name", "demo"},
+          {"type", "slicer-bridge"},
+          {"bridge", "slicer0"},
+          {"isGateway", true},
+          {"ipMasq", true},
+          {"ipam", {{"type", "slicer-ipam"}, {"subnet", "192.0.2.0/24"}, {"routes", {{{"dst", "0.0.0.0/0"}}}}}}};
+}
+
+/// A VM on a bridge of the host.
+struct BridgeVm {
+  BridgeVm() : how{.netns = Host::netns(), .ifname = "vmtap0"} {
+    Answer answer = call_plugin("slicer-bridge", bridge_conf(), how);
+    if (!answer.ok()) give_up(answer.text());
+    result = answer.json;
+    guest = std::make_unique<Guest>(Guest::from_result(result, how, "bridge-vm"));
+  }
+  Call how;
+  Json result;
+  std::unique_ptr<Guest> guest;
+};
+
+}  // namespace
+
+TEST_CASE("isolated reach: the internet, the LAN and the own gateway") {
+  const Host host;
+  const Surroundings around;
+  const Vm vm(sandbox_conf());
+  CHECK(vm.pings(Surroundings::kInternet));
+  CHECK(vm.pings(Surroundings::kLanMachine));
+  CHECK(vm.pings(Surroundings::kRouter));
+  CHECK(vm.pings(vm.gateway()));
+}
+
+TEST_CASE("isolated reach: no address of the host, whichever of them") {
+  const Host host;
+  const Surroundings around;
+  const BridgeVm other;
+  (void)must("ip link add extra0 type bridge");
+  (void)must("ip link set extra0 up");
+  const Vm vm(sandbox_conf());
+  (void)must("ip addr add 203.0.113.77/32 dev extra0");  // after the ADD
+  REQUIRE(vm.pings(Surroundings::kInternet));
+  for (const char* ip : {Surroundings::kHost, "192.0.2.1", "203.0.113.77", "169.254.1.1"}) {
+    CAPTURE(ip);
+    CHECK_FALSE(vm.pings(ip));
+  }
+}
+
+TEST_CASE("isolated reach: no other VM, of the same network, of another, of a bridge, whichever came first") {
+  const Host host;
+  const Surroundings around;
+  const Vm before(sandbox_conf(), "vm-1");
+  const BridgeVm bridged;
+  const Vm same(sandbox_conf(), "vm-2");
+  const Vm other(with(sandbox_conf("other"), "range", "10.77.0.0/24"), "vm-3");
+  const std::string bridge_ip = ip_of(bridged.result, 4);
+  REQUIRE(before.pings(Surroundings::kInternet));
+  REQUIRE(other.pings(Surroundings::kInternet));
+  REQUIRE(pings(Host::netns(), bridge_ip));
+  for (const Vm* vm : {&before, &same, &other}) {
+    for (const Vm* target : {&before, &same, &other})
+      if (vm != target) CHECK_FALSE(vm->pings(target->ip()));
+    CHECK_FALSE(vm->pings(bridge_ip));
+    CHECK_FALSE(pings(bridged.guest->netns(), vm->ip()));
+    CHECK_FALSE(pings(Host::netns(), vm->ip()));
+  }
+}
