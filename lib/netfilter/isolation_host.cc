@@ -18,11 +18,11 @@ namespace {
 constexpr int kMaxRounds = 200;
 
 constexpr const char* kOwnLinks = "sl";
-constexpr const char* kOpenSet = "isolated-open";
-constexpr const char* kPrerouting = "isolated-prerouting";
-constexpr const char* kInput = "isolated-input";
-constexpr const char* kForward = "isolated-forward";
-constexpr const char* kOutput = "isolated-output";
+constexpr const char* kOpenSet = "isolation-open";
+constexpr const char* kPrerouting = "isolation-prerouting";
+constexpr const char* kInput = "isolation-input";
+constexpr const char* kForward = "isolation-forward";
+constexpr const char* kOutput = "isolation-output";
 constexpr const char* kComment = "slicer: isolated networks";
 // Before every DNAT (NF_IP_PRI_NAT_DST, -100) and other programs' mangling (-150): what counts is where the VM wanted
 // to go.

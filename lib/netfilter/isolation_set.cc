@@ -1,11 +1,6 @@
 // Tables, chains, sets and elements of isolated networks.
 #include <arpa/inet.h>
 #include <libmnl/libmnl.h>
-#include <libnftnl/chain.h>
-#include <libnftnl/rule.h>
-#include <libnftnl/set.h>
-#include <libnftnl/table.h>
-#include <libnftnl/udata.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
@@ -18,6 +13,7 @@
 
 #include "lib/netfilter/isolation_rule.h"
 #include "lib/netfilter/nft_codec.h"
+#include "lib/netfilter/nft_handles.h"
 
 namespace slicer::netfilter {
 namespace {
@@ -31,19 +27,6 @@ constexpr size_t kElementsRoom = 3500;
 
 using AddressKey = std::array<uint8_t, 4>;
 using PairKey = std::array<uint8_t, 8>;
-
-template <auto kFree>
-struct Deleter {
-  template <class T>
-  void operator()(T* object) const {
-    kFree(object);
-  }
-};
-using TablePtr = std::unique_ptr<nftnl_table, Deleter<nftnl_table_free>>;
-using ChainPtr = std::unique_ptr<nftnl_chain, Deleter<nftnl_chain_free>>;
-using RulePtr = std::unique_ptr<nftnl_rule, Deleter<nftnl_rule_free>>;
-using SetPtr = std::unique_ptr<nftnl_set, Deleter<nftnl_set_free>>;
-using UserDataPtr = std::unique_ptr<nftnl_udata_buf, Deleter<nftnl_udata_buf_free>>;
 
 // The comment is attribute 0 of tables, chains, rules and elements alike.
 UserDataPtr comment_data(const std::string& comment) {

@@ -64,10 +64,6 @@ Result<bool> receive(int fd, int flags, const std::function<void(const nlmsghdr*
   _exit(0);
 }
 
-// net/core/sock.c: SOCK_SNDBUF's default is about 208 KiB; a larger batch is refused (net/netlink/af_netlink.c,
-// netlink_sendmsg()).
-constexpr size_t kDefaultSendRoom = 128U << 10;
-
 }  // namespace
 
 char* MessageBuffer::make_room(size_t size) {
@@ -119,10 +115,6 @@ Result<void> NftSession::send(const MessageBuffer& messages) {
   TRY(make_room(messages.size()));
   sockaddr_nl kernel{};
   kernel.nl_family = AF_NETLINK;
-  if (messages.size() > kDefaultSendRoom) {
-    const int room = static_cast<int>(messages.size() + kDefaultSendRoom);
-    (void)setsockopt(fd_.get(), SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room));  // else sendto() says EMSGSIZE
-  }
   const auto sent = sendto(fd_.get(), messages.bytes().data(), messages.size(), 0,
                            reinterpret_cast<const sockaddr*>(&kernel), sizeof(kernel));
   if (sent < 0) return refused(errno, "send to nf_tables");

@@ -145,7 +145,7 @@ TEST_CASE("isolated: CHECK notices whatever is taken away") {
   };
   for (const Damage& damage :
        {Damage{"ip route del 169.254.100.2"}, Damage{"ip neigh del 169.254.100.2 dev " + end},
-        Damage{"nft flush chain inet slicer isolated-forward"}, Damage{"nft delete table inet slicer"},
+        Damage{"nft flush chain inet slicer isolation-forward"}, Damage{"nft delete table inet slicer"},
         Damage{"sysctl -qw net.ipv4.ip_forward=0"}, Damage{"ip addr flush dev tap0", true},
         Damage{"ip neigh flush dev tap0 nud permanent", true}, Damage{"tc qdisc del dev tap0 clsact", true},
         Damage{"ip route del default", true}, Damage{"ip link set " + uplink + " down", true},
