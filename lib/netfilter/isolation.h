@@ -72,7 +72,7 @@ struct DropLog {
 };
 
 /// All that the table in a VM's namespace depends on.
-struct VmRules {
+struct VmTableRules {
   IsolationOwner owner = {};
   std::string tap = {};     ///< the VM's side
   std::string uplink = {};  ///< the host's side
@@ -100,9 +100,9 @@ class VmTable {
   Result<std::optional<std::string>> mark();
   /// Makes the table, or replaces it whole, in one transaction: at no time is more open than before or after. Cost: per
   /// interval about 2.5 µs, with ports 6.5 µs. Errors: kBusy, kSystem, kUnsupportedKernel.
-  Result<void> put(const VmRules& rules);
+  Result<void> put(const VmTableRules& rules);
   /// Does it stand? Without `policy` the lists may be others than in `rules`: slicer-firewall's. Error: kMismatch.
-  Result<void> check(const VmRules& rules, bool policy);
+  Result<void> check(const VmTableRules& rules, bool policy);
   /// Absent is success.
   Result<void> remove();
 

@@ -45,7 +45,7 @@ struct Lists {
 };
 
 /// By it CHECK knows the lists again without reading thousands of elements.
-std::string digest_of(const VmRules& rules) {
+std::string digest_of(const VmTableRules& rules) {
   std::string text;
   for (const AddressVerdict& each : rules.policy.addresses)
     text += fmt::format("{} {}\n", each.addresses.text(), static_cast<int>(each.verdict));
@@ -58,7 +58,7 @@ std::string digest_of(const VmRules& rules) {
   return "policy " + base32(hash_names({text}), 12);
 }
 
-std::vector<IsolationChain> chains_of(const VmRules& rules) {
+std::vector<IsolationChain> chains_of(const VmTableRules& rules) {
   return {{.name = kPrerouting, .hook = NF_INET_PRE_ROUTING, .priority = kRawPriority},
           {.name = kInput, .hook = NF_INET_LOCAL_IN, .priority = kFilterPriority},
           {.name = kForward, .hook = NF_INET_FORWARD, .priority = kFilterPriority},
@@ -70,7 +70,7 @@ std::vector<IsolationChain> chains_of(const VmRules& rules) {
 
 class RuleList {
  public:
-  explicit RuleList(const VmRules& rules) : vm_(rules), lists_(rules.policy) {
+  explicit RuleList(const VmTableRules& rules) : vm_(rules), lists_(rules.policy) {
     add_prerouting();
     add_forward();
     add_local();
@@ -131,13 +131,13 @@ class RuleList {
     add(kRefused).counter().drop();
   }
 
-  const VmRules& vm_;
+  const VmTableRules& vm_;
   Lists lists_;
   std::vector<IsolationRule> rules_ = {};
 };
 
 /// Rules come after the sets that they name, elements last.
-void put_all(MessageBuffer& batch, const VmRules& rules) {
+void put_all(MessageBuffer& batch, const VmTableRules& rules) {
   const Lists lists(rules.policy);
   put_named_table(batch, kVmTable, rules.owner.mark());
   if (!lists.addresses.empty()) put_set(batch, kVmTable, kAddressesSet, Keys::kAddresses, 1);
@@ -183,7 +183,7 @@ Result<StandingTable> survey(NftSession& session, bool rules) {
 }
 
 /// Empty: it stands.
-std::string fault_of(const StandingTable& standing, const VmRules& wanted, bool policy) {
+std::string fault_of(const StandingTable& standing, const VmTableRules& wanted, bool policy) {
   if (!standing.mark) return "it is gone";
   if (*standing.mark != wanted.owner.mark()) return fmt::format("it belongs to '{}'", *standing.mark);
   for (const IsolationChain& chain : chains_of(wanted)) {
@@ -235,7 +235,7 @@ Result<VmTable> VmTable::open() {
 
 Result<std::optional<std::string>> VmTable::mark() { return TRY(survey(state_->session, false)).mark; }
 
-Result<void> VmTable::put(const VmRules& rules) {
+Result<void> VmTable::put(const VmTableRules& rules) {
   const std::string action = fmt::format("write the rules of '{}'", rules.owner.alias);
   for (int round = 0; round < kMaxRounds; ++round) {
     const StandingTable standing = TRY(survey(state_->session, false));
@@ -251,7 +251,7 @@ Result<void> VmTable::put(const VmRules& rules) {
   return restless(action);
 }
 
-Result<void> VmTable::check(const VmRules& rules, bool policy) {
+Result<void> VmTable::check(const VmTableRules& rules, bool policy) {
   const std::string action = fmt::format("check table 'inet {}' of '{}'", kVmTable, rules.owner.alias);
   for (int round = 0; round < kMaxRounds; ++round) {
     const StandingTable standing = TRY(survey(state_->session, true));

@@ -33,14 +33,14 @@ net::GuardSpec guard_of(const GuestPlan& guest) {
 addr::Cidr gateway_address(const GuestPlan& guest) { return {.ip = guest.gateway, .prefix = guest.prefix}; }
 
 /// Without lists: slicer-firewall, behind this plugin in the chain, puts the table with its own in this one's place.
-Result<netfilter::VmRules> rules_of(Call& call, const GuestPlan& guest) {
+Result<netfilter::VmTableRules> rules_of(Call& call, const GuestPlan& guest) {
   const std::vector<addr::Ip> own = TRY(net::list_own_addresses(call.host, addr::Family::kIpv4));
-  return netfilter::VmRules{.owner = call.rule_owner(),
-                            .tap = call.attachment.ifname,
-                            .uplink = call.uplink(),
-                            .guest = guest.ip,
-                            .gateway = guest.gateway,
-                            .policy = netfilter::compile_policy({}, netfilter::closed_to_isolated(own))};
+  return netfilter::VmTableRules{.owner = call.rule_owner(),
+                                 .tap = call.attachment.ifname,
+                                 .uplink = call.uplink(),
+                                 .guest = guest.ip,
+                                 .gateway = guest.gateway,
+                                 .policy = netfilter::compile_policy({}, netfilter::closed_to_isolated(own))};
 }
 
 Result<netfilter::VmTable> open_table(const net::Netns& ns) {
