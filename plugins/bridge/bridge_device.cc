@@ -14,14 +14,6 @@ addr::Mac bridge_mac(const Call& call) {
   return addr::local_mac(hash_names({call.machine_id, "bridge", call.attachment.network, call.config.bridge}));
 }
 
-/// A bridge of ours takes no router advertisements: a guest could give the host a default route.
-Result<void> refuse_router_advertisements(const std::string& name) {
-  const Result<std::optional<std::string>> set =
-      net::ensure_sysctl(nullptr, "net/ipv6/conf/" + name + "/accept_ra", "0");
-  if (!set && set.error().kind != Kind::kNotFound) return std::unexpected(set.error());  // absent: no IPv6 here
-  return {};
-}
-
 Result<void> delete_unused(Call& call, int index) {
   if (!TRY(net::list_ports(call.host, index)).empty()) return {};
   return net::delete_link(call.host, index, net::DeleteWait::kNotice);
@@ -98,6 +90,13 @@ Result<Bridge> ensure_bridge(Call& call, Undo& undo) {
                 .mac = link.mac,
                 .mtu_bytes = link.mtu_bytes,
                 .created = made.created};
+}
+
+Result<void> refuse_router_advertisements(const std::string& link) {
+  const Result<std::optional<std::string>> set =
+      net::ensure_sysctl(nullptr, "net/ipv6/conf/" + link + "/accept_ra", "0");
+  if (!set && set.error().kind != Kind::kNotFound) return std::unexpected(set.error());  // absent: no IPv6 here
+  return {};
 }
 
 Result<Bridge> check_bridge(Call& call) {

@@ -21,6 +21,9 @@ struct Bridge {
 /// Undo: a bridge that this call made goes, unless another call has put a port on it meanwhile.
 Result<Bridge> ensure_bridge(Call& call, Undo& undo);
 
+/// On a link of ours that is the host's way to the guests: a guest could give the host a default route.
+Result<void> refuse_router_advertisements(const std::string& link);
+
 /// CHECK. Errors: kMismatch (absent, no bridge, down).
 Result<Bridge> check_bridge(Call& call);
 

@@ -10,20 +10,29 @@ namespace {
 
 bool wanted(const Config& config) { return config.vlan != 0 && config.is_gateway; }
 
-Result<int> create(Call& call, const Bridge& bridge, Undo& undo) {
-  const std::string name = vlan_gateway_name(call.config);
-  // The network's, not one attachment's: named by the network and the VLAN.
-  const cni::Attachment link{.network = call.attachment.network, .container_id = call.config.bridge, .ifname = name};
-  const int port = TRY(net::create_veth(call.host, {.here = {.name = link.kernel_name('g')},
+/// The network's, not one attachment's: named by the network and the VLAN.
+std::string port_name(const Call& call) {
+  const cni::Attachment link{
+      .network = call.attachment.network, .container_id = call.config.bridge, .ifname = vlan_gateway_name(call.config)};
+  return link.kernel_name('g');
+}
+
+Result<void> create(Call& call, const Bridge& bridge, Undo& undo) {
+  const int port = TRY(net::create_veth(call.host, {.here = {.name = port_name(call)},
                                                     .master = bridge.index,
-                                                    .alias = cni::network_alias(link.network),
-                                                    .peer = {.name = name, .up = false}}));
+                                                    .alias = cni::network_alias(call.attachment.network),
+                                                    .peer = {.name = vlan_gateway_name(call.config), .up = false}}));
   undo.push("delete vlan gateway", [&call, port, index = bridge.index]() -> Result<void> {
     if (TRY(net::list_ports(call.host, index)).size() > 1) return {};
     return net::delete_link(call.host, port, net::DeleteWait::kNotice);
   });
-  TRY(set_port_vlans(call, port));
-  return net::get_link_index(call.host, name);
+  return {};
+}
+
+/// What a process killed after the creation has not done.
+Result<void> complete(Call& call, const std::string& name) {
+  if (const auto port = TRY(net::find_link_index(call.host, port_name(call)))) TRY(set_port_vlans(call, *port));
+  return refuse_router_advertisements(name);
 }
 
 }  // namespace
@@ -32,8 +41,10 @@ std::string vlan_gateway_name(const Config& config) { return fmt::format("{}.{}"
 
 Result<void> ensure_vlan_gateway(Call& call, Bridge& bridge, Undo& undo) {
   if (!wanted(call.config)) return {};
-  const std::optional<int> found = TRY(net::find_link_index(call.host, vlan_gateway_name(call.config)));
-  bridge.gateway_index = found ? *found : TRY(create(call, bridge, undo));
+  const std::string name = vlan_gateway_name(call.config);
+  if (!TRY(net::find_link_index(call.host, name))) TRY(create(call, bridge, undo));
+  TRY(complete(call, name));
+  bridge.gateway_index = TRY(net::get_link_index(call.host, name));
   return net::set_link(call.host, bridge.gateway_index, {.up = true});
 }
 
