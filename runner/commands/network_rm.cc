@@ -72,12 +72,21 @@ Result<void> check_unused(const Context& context, const std::string& network) {
                     "these are another runtime's (its DEL comes first): cnitool, containerd, …");
 }
 
-Result<void> check_no_ports(net::RouteSocket& host, const std::string& network, const net::Link& bridge) {
-  std::vector<std::string> names;
-  for (const int port : TRY(net::list_ports(host, bridge.index)))
-    if (const auto link = TRY(net::find_link(host, port))) names.push_back(link->name);
-  if (names.empty()) return {};
-  return still_used(network, fmt::format("port {} of bridge {}", fmt::join(names, ", "), bridge.name),
+/// The bridge's ports that are the network's own: the gateways of its VLANs. Error: kBusy, when there is another port.
+Result<std::vector<int>> network_ports(net::RouteSocket& host, const std::string& network, const net::Link& bridge) {
+  std::vector<int> own;
+  std::vector<std::string> others;
+  for (const int port : TRY(net::list_ports(host, bridge.index))) {
+    const auto link = TRY(net::find_link(host, port));
+    if (!link) continue;
+    if (link->alias == cni::network_alias(network)) {
+      own.push_back(port);
+    } else {
+      others.push_back(link->name);
+    }
+  }
+  if (others.empty()) return own;
+  return still_used(network, fmt::format("port {} of bridge {}", fmt::join(others, ", "), bridge.name),
                     "delete these links, or find out who made them by `ip -d link show`");
 }
 
@@ -92,8 +101,10 @@ Result<void> finish_file(const Result<chain::Conflist>& network, bool purge) {
 
 Result<void> delete_bridges(net::RouteSocket& host, const std::string& network, const Bridges& bridges) {
   if (bridges.own.empty()) TRY(print("network '" + network + "' has no bridge now\n"));
-  for (const net::Link& bridge : bridges.own) TRY(check_no_ports(host, network, bridge));
+  for (const net::Link& bridge : bridges.own) (void)TRY(network_ports(host, network, bridge));
   for (const net::Link& bridge : bridges.own) {
+    for (const int port : TRY(network_ports(host, network, bridge)))
+      TRY(net::delete_link(host, port).context("delete VLAN gateway of bridge '" + bridge.name + "'"));
     TRY(net::delete_link(host, bridge.index).context("delete bridge '" + bridge.name + "'"));
     TRY(print("removed bridge " + bridge.name + "\n"));
   }
