@@ -286,6 +286,13 @@ Result<Conflist> with_folder_plugins(Conflist network, const std::string& dir) {
   return network;
 }
 
+bool takes_capability(const Conflist& network, const std::string& capability) {
+  return std::ranges::any_of(network.plugins, [&](const PluginConf& plugin) {
+    const auto declared = plugin.capabilities.find(capability);
+    return declared != plugin.capabilities.end() && declared->second;
+  });
+}
+
 Result<Listing> list_networks(const std::string& dir) {
   Listing listing;
   std::set<std::string> seen;

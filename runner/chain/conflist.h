@@ -53,6 +53,9 @@ Result<Conflist> load_network(const std::string& dir, const std::string& name);
 /// `network` with the plugins of `<dir>/<its name>/*.conf`: for a list from the cache, which has only its own.
 Result<Conflist> with_folder_plugins(Conflist network, const std::string& dir);
 
+/// Whether a plugin of the list declares the capability: others never see its value.
+bool takes_capability(const Conflist& network, const std::string& capability);
+
 /// What a folder holds, for `network list` and `doctor`.
 struct Listing {
   struct Broken {

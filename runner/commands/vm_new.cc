@@ -1,28 +1,16 @@
-#include <fmt/format.h>
-#include <fmt/ranges.h>
-
 #include <CLI/App.hpp>
 #include <memory>
 
 #include "lib/base/log.h"
 #include "runner/chain/conflist.h"
+#include "runner/commands/policy_options.h"
 #include "runner/commands/vm.h"
-#include "runner/guest/image.h"
-#include "runner/hypervisor/accelerator.h"
 #include "runner/state/vm_files.h"
-#include "runner/supervisor/attachment.h"
-#include "runner/supervisor/cleanup.h"
 #include "runner/supervisor/console.h"
-#include "runner/supervisor/supervisor.h"
-#include "runner/supervisor/system_user.h"
+#include "runner/supervisor/launch.h"
 
 namespace slicer::runner {
 namespace {
-
-using namespace std::chrono_literals;
-
-constexpr auto kNameLimit = 30s;
-constexpr auto kNamePause = 20ms;
 
 struct Options {
   std::string name = {};
@@ -32,48 +20,21 @@ struct Options {
   unsigned ram_mib = 256;
   std::string accelerator = "auto";
   bool foreground = false;
+  PolicyOptions policy = {};
 };
 
-// Another command may be cleaning up after the last VM of that name, and a lock without a living supervisor is held for
-// moments only. Both are worth the wait; a running VM is not.
-Result<VmLock> wait_for_name(const Settings& settings, const std::string& name) {
-  const auto end = std::chrono::steady_clock::now() + kNameLimit;
-  for (auto limit = 0ms;; limit = kNamePause) {
-    Result<VmLock> lock = VmLock::acquire(settings, name, limit);
-    if (lock || lock.error().kind != Kind::kBusy) return lock;
-    const Result<VmRecord> holder = load_record(settings, name);
-    if ((holder && is_alive(*holder)) || std::chrono::steady_clock::now() > end)
-      return fail(Kind::kExists, "VM '" + name + "' exists",
-                  "choose another name, or remove it: slicer-run vm rm " + name);
-  }
-}
-
-Result<VmLock> take_name(const Settings& settings, const std::string& name) {
-  {
-    const VmLock lock = TRY(wait_for_name(settings, name));
-    TRY(clean_leftovers(settings, name, lock).context("clean up after the last VM '" + name + "'"));
-  }
-  return wait_for_name(settings, name);  // the lock went with the leftovers
-}
-
 Result<VmRecord> start(const Context& context, const Options& options) {
-  TRY(check_vm_name(options.name));
-  TRY(check_root());
-  VmRequest request{.name = options.name, .hypervisor = "qemu", .vcpus = options.vcpus, .ram_mib = options.ram_mib};
-  request.network = TRY(chain::load_network(context.conf_dir, options.network));
-  TRY(chain::Runtime(runtime_settings(context)).find_plugins(request.network));
-  request.boot = TRY(resolve_image(context.image_dir, options.image));
-  request.accelerator = TRY(choose_accelerator(TRY(parse_accelerator(options.accelerator)), probe_kvm()));
-  TRY(hypervisor_user());
+  LaunchSpec spec;
+  spec.name = options.name;
+  TRY(check_vm_name(spec.name));  // before the network is looked for
+  spec.network = TRY(chain::load_network(context.conf_dir, options.network));
+  spec.image = options.image;
+  spec.vcpus = options.vcpus;
+  spec.ram_mib = options.ram_mib;
+  spec.accelerator = options.accelerator;
+  spec.capability_args = TRY(policy_capability(options.policy));
+  const VmRequest request = TRY(make_request(context, spec));
   return start_vm(context, request, TRY(take_name(context, options.name)));
-}
-
-// The name and the addresses; the last line, when it is for scripts to take apart.
-std::string summary(const VmRecord& record) {
-  const std::string address =
-      record.addresses.empty() ? "no address (DHCP)" : fmt::format("{}", fmt::join(record.addresses, ", "));
-  return fmt::format("{} runs: {} on network '{}' ({}, {})\n", record.name, address, record.network,
-                     record.hypervisor_name, record.accelerator);
 }
 
 Result<int> stay(const Context& context, const VmRecord& record) {
@@ -93,7 +54,7 @@ Result<int> stay(const Context& context, const VmRecord& record) {
 
 Result<int> run(const Context& context, const Options& options) {
   const VmRecord record = TRY(start(context, options));
-  TRY(print(summary(record)));
+  TRY(print(summary_text(record) + "\n"));
   return options.foreground ? stay(context, record) : kExitOk;
 }
 
@@ -115,6 +76,7 @@ void register_vm_new(CLI::App& vm, Context& context) {
   command.add_option("--accel", options->accelerator, "auto: KVM where it works, else TCG")
       ->check(CLI::IsMember({"auto", "kvm", "tcg"}))
       ->capture_default_str();
+  add_policy_options(command, options->policy);
   command.add_flag("--foreground", options->foreground, "Stay on its console; a signal ends the VM");
   command.callback([&context, options] { context.action = [&context, options] { return run(context, *options); }; });
 }

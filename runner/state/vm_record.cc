@@ -56,6 +56,7 @@ Result<void> read_attachment(const Json& json, VmRecord& record) {
   record.cni_path = TRY(cni::strings_field(json, "cniPath"));
   record.cache_dir = TRY(cni::string_field(json, "cacheDir"));
   record.cni_args = TRY(parse_args(json));
+  record.capability_args = TRY(cni::object_field(json, "capabilityArgs"));
   record.placement = TRY(cni::bool_field(json, "hostNetns", false)) ? Placement::kHost : Placement::kPrivate;
   record.netns = TRY(cni::string_field(json, "netns"));
   record.ifname = TRY(cni::string_field(json, "ifname"));
@@ -76,6 +77,8 @@ Result<VmRecord> read_record(std::string_view text) {
   record.created = TRY(cni::int_field(json, "created", 0));
   record.supervisor = TRY(parse_process(json, "supervisor"));
   record.hypervisor = TRY(parse_process(json, "hypervisor"));
+  record.group = TRY(cni::string_field(json, "group"));
+  record.group_file = TRY(cni::string_field(json, "groupFile"));
   TRY(read_attachment(json, record));
   record.hypervisor_name = TRY(cni::string_field(json, "hypervisorName"));
   record.accelerator = TRY(cni::string_field(json, "accelerator"));
@@ -99,12 +102,15 @@ std::string record_text(const VmRecord& record) {
                      {"created", record.created},
                      {"supervisor", process_json(record.supervisor)},
                      {"hypervisor", process_json(record.hypervisor)},
+                     {"group", record.group},
+                     {"groupFile", record.group_file},
                      {"network", record.network},
                      {"conflist", record.conflist},
                      {"confDir", record.conf_dir},
                      {"cniPath", record.cni_path},
                      {"cacheDir", record.cache_dir},
                      {"cniArgs", args_json(record)},
+                     {"capabilityArgs", record.capability_args},
                      {"hostNetns", record.placement == Placement::kHost},
                      {"netns", record.netns},
                      {"ifname", record.ifname},

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "lib/base/result.h"
+#include "lib/cni/json.h"
 #include "runner/settings.h"
 #include "runner/state/process_id.h"
 
@@ -31,6 +32,9 @@ struct VmRecord {
   ProcessId supervisor = {};
   ProcessId hypervisor = {};
 
+  std::string group = {};       ///< the host group it is of; empty: none
+  std::string group_file = {};  ///< the file that the group is written in, without links in its path
+
   // The attachment, as the ADD chain got it: a DEL must get the same.
   std::string network = {};
   std::string conflist = {};               ///< the list's text at the time of ADD
@@ -38,6 +42,7 @@ struct VmRecord {
   std::vector<std::string> cni_path = {};  ///< where its plugins were found
   std::string cache_dir = {};              ///< where the result is kept
   std::vector<std::pair<std::string, std::string>> cni_args = {};
+  cni::Json capability_args = cni::Json::object();  ///< runtimeConfig, by capability
   Placement placement = Placement::kPrivate;
   std::string netns = {};   ///< CNI_NETNS: a path
   std::string ifname = {};  ///< CNI_IFNAME: the TAP's name

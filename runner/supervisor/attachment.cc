@@ -33,7 +33,7 @@ chain::AttachmentConf attachment_of(const VmRecord& record) {
           .netns = record.netns,
           .ifname = record.ifname,
           .args = record.cni_args,
-          .capability_args = cni::Json::object()};
+          .capability_args = record.capability_args};
 }
 
 // The lowest number whose name no link has. The caller holds the lock, so two VMs never choose the same.

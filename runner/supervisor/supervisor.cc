@@ -112,6 +112,9 @@ class Supervisor {
     record_.accelerator = accelerator_name(request_.accelerator);
     record_.vcpus = request_.vcpus;
     record_.ram_mib = request_.ram_mib;
+    record_.group = request_.group;
+    record_.group_file = request_.group_file;
+    record_.capability_args = request_.capability_args;
     return {};
   }
 
@@ -187,21 +190,30 @@ class Supervisor {
 
 }  // namespace
 
-Result<VmRecord> start_vm(const Settings& settings, const VmRequest& request, VmLock lock) {
+Result<StartingVm> begin_vm(const Settings& settings, const VmRequest& request, VmLock lock) {
   std::array<int, 2> ends = {-1, -1};
   if (pipe2(ends.data(), O_CLOEXEC) != 0) return fail_errno(errno, "make a pipe");
-  const UniqueFd read_end(ends[0]);
+  StartingVm starting;
+  starting.name = request.name;
+  starting.answer = UniqueFd(ends[0]);
   UniqueFd write_end(ends[1]);
-  const pid_t pid = fork();
-  if (pid < 0) return fail_errno(errno, "start a supervisor");
-  if (pid == 0) {
+  starting.supervisor = fork();
+  if (starting.supervisor < 0) return fail_errno(errno, "start a supervisor");
+  if (starting.supervisor == 0) {
     const int code = Supervisor(settings, request, lock).run(std::move(write_end));
     _exit(code);
   }
-  write_end.reset();
-  Result<VmRecord> report = receive_report(read_end);
-  if (!report) (void)waitpid(pid, nullptr, 0);  // it has taken everything back when it ends
+  return starting;
+}
+
+Result<VmRecord> await_vm(StartingVm starting) {
+  Result<VmRecord> report = receive_report(starting.answer);
+  if (!report) (void)waitpid(starting.supervisor, nullptr, 0);  // it has taken everything back when it ends
   return report;
+}
+
+Result<VmRecord> start_vm(const Settings& settings, const VmRequest& request, VmLock lock) {
+  return await_vm(TRY(begin_vm(settings, request, std::move(lock))));
 }
 
 Result<void> stop_vm(const Settings& settings, const VmRecord& record, bool now) {

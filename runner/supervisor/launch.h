@@ -1,0 +1,41 @@
+#pragma once
+// From what a user asks for to a VM that starts: what `vm new` and `up` have in common.
+
+#include <string>
+
+#include "lib/base/result.h"
+#include "lib/cni/json.h"
+#include "runner/chain/conflist.h"
+#include "runner/guest/image.h"
+#include "runner/settings.h"
+#include "runner/state/vm_lock.h"
+#include "runner/supervisor/supervisor.h"
+
+namespace slicer::runner {
+
+/// A VM in a user's words.
+struct LaunchSpec {
+  std::string name = {};
+  chain::Conflist network = {};
+  ImageOverrides image = {};
+  std::string image_dir = {};  ///< empty: the demo image
+  unsigned vcpus = 1;
+  unsigned ram_mib = 256;
+  std::string accelerator = "auto";
+  std::string group = {};                           ///< the host group it is of; empty: none
+  std::string group_file = {};                      ///< where that is written
+  cni::Json capability_args = cni::Json::object();  ///< runtimeConfig: {"policy": {…}, "ips": […]}
+};
+
+/// Checks all that can be wrong before anything is made: the name, the files to boot from, the rights, the system user,
+/// and that the network takes every capability that is asked for (one that no plugin declares would be dropped without
+/// a word). Errors: kInvalidConfig, kNotFound, kUnsupportedField, kSystem.
+Result<VmRequest> make_request(const Settings& settings, const LaunchSpec& spec);
+
+/// The lock of a name that no VM has, after what a dead VM of that name left is removed. Error: kExists.
+Result<VmLock> take_name(const Settings& settings, const std::string& name);
+
+/// "demo-1 runs: 192.0.2.2/24 on network 'host' (qemu, tcg)"
+std::string summary_text(const VmRecord& record);
+
+}  // namespace slicer::runner
