@@ -12,6 +12,7 @@
 #include "runner/commands/command.h"
 #include "runner/commands/doctor.h"
 #include "runner/commands/gc.h"
+#include "runner/commands/groups.h"
 #include "runner/commands/network.h"
 #include "runner/commands/vm.h"
 
@@ -65,6 +66,9 @@ int run_command_line(int argc, char** argv) {
   add_global_options(app, context);
   app.require_subcommand(1);
   app.fallthrough();  // global flags are taken behind the command too
+  register_new(app, context);
+  register_up(app, context);
+  register_down(app, context);
   register_vm(app, context);
   register_list(app, context);
   register_network(app, context);

@@ -1,0 +1,46 @@
+#include <CLI/App.hpp>
+#include <memory>
+
+#include "runner/commands/groups.h"
+#include "runner/groups/host_networks.h"
+#include "runner/groups/template.h"
+
+namespace slicer::runner {
+namespace {
+
+constexpr const char* kExamples =
+    "Examples:\n"
+    "  slicer-run new vm --count=3 --cidr=192.168.137.0/24 > vm.yaml\n"
+    "  slicer-run new vm --count=3 --cidr=192.168.137.0/24 --range=192.168.137.20-192.168.137.80\n"
+    "  slicer-run new sandbox --net=isolated --count=1 --drop 192.168.1.0/24 > sandbox.yaml\n"
+    "  slicer-run new proxied --net=isolated --drop 0.0.0.0/0 --allow 192.0.2.7:3128\n"
+    "Then: slicer-run up vm.yaml";
+
+Result<int> run(const NewGroup& wanted) {
+  TRY(print(TRY(new_group_text(wanted, TRY(look_at_networks(wanted.name))))));
+  return kExitOk;
+}
+
+}  // namespace
+
+void register_new(CLI::App& app, Context& context) {
+  const auto wanted = std::make_shared<NewGroup>();
+  CLI::App& command = *app.add_subcommand("new", "Print the YAML of a host group, to keep and edit");
+  command.add_option("NAME", wanted->name, "The group's name; its VMs are NAME-1, NAME-2, …")->required();
+  command.add_option("--net", wanted->net, "How its VMs are connected")
+      ->check(CLI::IsMember({"bridge", "isolated", "macvtap", "cni"}))
+      ->capture_default_str();
+  command.add_option("--count", wanted->count, "How many VMs `up` boots");
+  command.add_option("--cidr", wanted->cidr, "bridge: the VMs' subnet; without it a free 192.168.x.0/24");
+  command.add_option("--range", wanted->range, "bridge: the part of the subnet that VMs get, first-last");
+  command.add_option("--isolated-range", wanted->isolated_range, "isolated: the CIDR that the /30 blocks come from");
+  command.add_option("--drop", wanted->drop, "What VMs may not reach: CIDR, address or a-b, each also with :port")
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  command.add_option("--allow", wanted->allow, "What VMs may reach")->delimiter(',')->allow_extra_args(false);
+  command.add_option("--network", wanted->network_name, "cni: the network's name")->capture_default_str();
+  command.footer(kExamples);
+  command.callback([&context, wanted] { context.action = [wanted] { return run(*wanted); }; });
+}
+
+}  // namespace slicer::runner

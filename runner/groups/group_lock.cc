@@ -1,0 +1,75 @@
+#include "runner/groups/group_lock.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "lib/cni/fields.h"
+
+namespace slicer::runner {
+namespace {
+
+// A VM's name never begins with a dot.
+std::string path_of(const Settings& settings, const std::string& group) {
+  return settings.state_dir + "/.group-" + group + ".lock";
+}
+
+// The holder before us may have removed the file between our open and our lock.
+bool is_still(const FileLock& lock, const std::string& path) {
+  struct stat ours{};
+  struct stat named{};
+  return fstat(lock.fd(), &ours) == 0 && stat(path.c_str(), &named) == 0 && ours.st_ino == named.st_ino &&
+         ours.st_dev == named.st_dev;
+}
+
+Result<void> sign(const FileLock& lock, const std::string& file) {
+  const ProcessId self = TRY(identify_process(getpid()));
+  const std::string text = cni::dump_json({{"pid", self.pid}, {"startTime", self.start_time}, {"file", file}});
+  if (ftruncate(lock.fd(), 0) != 0 ||
+      pwrite(lock.fd(), text.data(), text.size(), 0) != static_cast<ssize_t>(text.size()))
+    return fail_errno(errno, "write a host group's lock");
+  return {};
+}
+
+}  // namespace
+
+Result<GroupLock> GroupLock::acquire(const Settings& settings, const std::string& group, const std::string& file,
+                                     std::chrono::milliseconds limit) {
+  TRY(ensure_directory(settings.state_dir));
+  const std::string path = path_of(settings, group);
+  const auto end = std::chrono::steady_clock::now() + limit;
+  for (;;) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
+    Result<FileLock> lock = FileLock::acquire(path, std::max(left, std::chrono::milliseconds(0)));
+    if (!lock && lock.error().kind == Kind::kBusy)
+      return fail(Kind::kBusy,
+                  fmt::format("host group '{}' is in the hands of another slicer-run (process {})", group,
+                              holder(settings, group).process.pid),
+                  "wait for its end, or end the group: slicer-run down " + group);
+    if (!lock) return std::unexpected(std::move(lock).error());
+    if (!is_still(*lock, path)) continue;
+    GroupLock held(std::move(*lock), path);
+    TRY(sign(held.lock_, file));
+    return held;
+  }
+}
+
+GroupLock::Holder GroupLock::holder(const Settings& settings, const std::string& group) {
+  const Result<std::string> text = read_file(path_of(settings, group));
+  if (!text) return {};
+  const Result<cni::Json> json = cni::parse_json(*text);
+  if (!json || !json->is_object()) return {};
+  const Result<int64_t> pid = cni::int_field(*json, "pid", 0);
+  const Result<int64_t> start = cni::int_field(*json, "startTime", 0);
+  const Result<std::string> file = cni::string_field(*json, "file");
+  if (!pid || !start || !file) return {};
+  return {.process = {.pid = static_cast<pid_t>(*pid), .start_time = static_cast<uint64_t>(*start)}, .file = *file};
+}
+
+GroupLock::~GroupLock() {
+  if (lock_.fd() >= 0) (void)unlink(path_.c_str());  // another waits for our file: it sees that it is gone
+}
+
+}  // namespace slicer::runner

@@ -1,0 +1,59 @@
+#pragma once
+// Host groups: VMs of one kind, as a YAML file describes them (docs/host-groups.md). Plain values.
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lib/addr/ip.h"
+
+namespace slicer::runner {
+
+enum class NetworkMode { kBridge, kIsolated, kMacvtap };
+const char* mode_name(NetworkMode mode);
+
+/// The section "network" of a group, checked.
+struct GroupNetwork {
+  NetworkMode mode = NetworkMode::kBridge;
+  std::string bridge = {};                        ///< bridge; filled in from the group's name when absent
+  std::string tap_prefix = {};                    ///< bridge; the same
+  std::string parent = {};                        ///< macvtap
+  std::optional<addr::Cidr> gateway = {};         ///< bridge, macvtap
+  std::optional<addr::IpRange> range = {};        ///< bridge, macvtap
+  std::optional<addr::Cidr> isolated_range = {};  ///< isolated: blocks of /30
+  std::vector<addr::Cidr> addresses = {};         ///< bridge, macvtap: VM n gets the n-th
+  std::vector<std::string> drop = {};             ///< entries, each checked
+  std::vector<std::string> allow = {};
+  std::string fallback = {};  ///< "default": "drop", "allow" or empty
+  unsigned mtu_bytes = 0;     ///< 0: the plugin's choice
+
+  [[nodiscard]] bool has_policy() const { return !drop.empty() || !allow.empty() || !fallback.empty(); }
+};
+
+struct HostGroup {
+  std::string name = {};
+  unsigned count = 0;
+  std::string network_name = "slicer";  ///< of the CNI configuration, when there is no section "network"
+  std::optional<GroupNetwork> network = {};
+  unsigned vcpus = 1;
+  unsigned ram_mib = 256;
+  std::string hypervisor = "qemu";
+  std::string image = {};                     ///< a folder; empty: the demo image
+  std::vector<std::string> dns_servers = {};  ///< empty: what the network says
+
+  /// "<group>-<n>", n from 1.
+  [[nodiscard]] std::string vm_name(unsigned number) const { return name + "-" + std::to_string(number); }
+};
+
+/// A file.
+struct HostGroups {
+  std::string file = {};
+  std::vector<HostGroup> groups = {};
+};
+
+/// "br<GROUP>0", at most 15 bytes: a longer one has a hash of the name instead of its end.
+std::string default_bridge(const std::string& group);
+/// "<GROUP>tap", at most 10 bytes, so that five digits fit behind it.
+std::string default_tap_prefix(const std::string& group);
+
+}  // namespace slicer::runner

@@ -1,0 +1,89 @@
+// A group's network as a conflist: compared with files, which are also what the documentation shows.
+
+#include <doctest/doctest.h>
+
+#include "lib/base/whole_file.h"
+#include "runner/groups/to_conflist.h"
+#include "runner/groups/yaml.h"
+#include "tests/unit/runner/temp_folder.h"
+
+namespace slicer::runner {
+namespace {
+
+HostGroup first_group(const std::string& name) {
+  const Result<HostGroups> groups = read_host_groups(std::string(GROUPS_DATA) + "/good/" + name + ".yaml");
+  REQUIRE(groups);
+  return groups->groups.front();
+}
+
+cni::Json golden(const std::string& name) {
+  const Result<std::string> text = read_file(std::string(GROUPS_DATA) + "/conflist/" + name + ".conflist");
+  REQUIRE(text);
+  const Result<cni::Json> json = cni::parse_json(*text);
+  REQUIRE(json);
+  return *json;
+}
+
+}  // namespace
+
+TEST_CASE("group conflist: each form gives the list of its file") {
+  for (const std::string name :
+       {"isolated", "isolated-range", "isolated-lists", "bridge", "bridge-range", "bridge-addresses", "everything"}) {
+    CAPTURE(name);
+    const cni::Json json = group_conflist_json(first_group(name));
+    INFO(json.dump(2));
+    CHECK(json == golden(name));
+  }
+}
+
+TEST_CASE("group conflist: is a network that the chain runs") {
+  const test::TempFolder folder;
+  const auto bridge = group_network(first_group("bridge"), "vm.yaml", folder.path());
+  REQUIRE(bridge);
+  CHECK(bridge->name == "vm");
+  CHECK(bridge->host_netns);
+  CHECK(bridge->tap_prefix == "vmtap");
+  CHECK(bridge->cni_version == "1.1.0");
+  CHECK(chain::takes_capability(*bridge, "policy"));
+  CHECK(chain::takes_capability(*bridge, "ips"));
+  CHECK(chain::parse_conflist(bridge->bytes, "again"));
+  const auto isolated = group_network(first_group("isolated"), "sandbox.yaml", folder.path());
+  REQUIRE(isolated);
+  CHECK_FALSE(isolated->host_netns);
+  CHECK(isolated->plugins.size() == 2);
+}
+
+TEST_CASE("group conflist: an isolated group without lists has no firewall to start") {
+  HostGroup group = first_group("isolated");
+  group.network->drop.clear();
+  CHECK(group_conflist_json(group)["plugins"].size() == 1);
+  group.network->fallback = "drop";
+  CHECK(group_conflist_json(group)["plugins"].size() == 2);
+}
+
+TEST_CASE("group network: a name that a conflist has is refused, the one of network_name is loaded") {
+  const test::TempFolder folder;
+  folder.write("10-vm.conflist", R"({"name": "vm", "plugins": [{"type": "p"}]})");
+  const auto taken = group_network(first_group("bridge"), "vm.yaml", folder.path());
+  REQUIRE_FALSE(taken);
+  CHECK(taken.error().kind == Kind::kExists);
+  CHECK(taken.error().message ==
+        "vm.yaml: host group \"vm\" has the name of the network in '" + folder.file("10-vm.conflist") + "'");
+
+  HostGroup group = first_group("cni");
+  CHECK(group_network(group, "f", folder.path()).error().kind == Kind::kNotFound);  // slicer
+  group.network_name = "vm";
+  const auto loaded = group_network(group, "f", folder.path());
+  REQUIRE(loaded);
+  CHECK(loaded->plugins[0].type == "p");
+}
+
+TEST_CASE("group capabilities: VM n asks for the n-th address") {
+  const HostGroup group = first_group("bridge-addresses");
+  CHECK(group_capabilities(group, 1) == cni::Json{{"ips", {"192.168.137.2/24"}}});
+  CHECK(group_capabilities(group, 3) == cni::Json{{"ips", {"192.168.137.4/24"}}});
+  CHECK(group_capabilities(group, 4) == cni::Json::object());
+  CHECK(group_capabilities(first_group("bridge"), 1) == cni::Json::object());
+}
+
+}  // namespace slicer::runner
