@@ -23,6 +23,9 @@ constexpr uint32_t kLogBurst = 20;
 // and 137: a guest is no router.
 constexpr TypeRange kListenersAndSolicitation{.first = 131, .last = 133};
 constexpr TypeRange kNeighbourMessages{.first = 135, .last = 136};
+constexpr TypeRange kSolicitation{.first = 135, .last = 135};
+constexpr TypeRange kRedirect{.first = 137, .last = 137};
+constexpr uint8_t kIcmpRedirect = 5;  // RFC 792
 constexpr TypeRange kListenerReport{.first = 143, .last = 143};
 // RFC 2131, section 4.1; RFC 8415, section 7.2.
 constexpr uint16_t kDhcpClient = 68;
@@ -182,6 +185,30 @@ void put_judge(MessageBuffer& out, const std::string& network, const std::string
   for (const addr::Family family : {addr::Family::kIpv4, addr::Family::kIpv6})
     RuleBuilder(chain).source_verdict(family, own_map(network, family).name).put(out);
   RuleBuilder(chain).go_to(policy_chain(id)).put(out);
+}
+
+std::string detection_chain(const std::string& network) { return "detection-" + name_part(network); }
+
+void put_detection(MessageBuffer& out, const std::string& network, const std::string& bridge) {
+  const ChainPlace chain{.family = kInet, .table = kTable, .chain = detection_chain(network)};
+  put_base_chain(out, chain, egress_hook(), network_mark(network));
+  RuleBuilder(chain)
+      .input(bridge)
+      .icmpv6_type(kSolicitation)
+      .source({.ip = addr::Ip(addr::Family::kIpv6, 0), .prefix = 128})
+      .drop()
+      .put(out);
+}
+
+std::string redirects_chain(const std::string& network) { return "redirects-" + name_part(network); }
+
+// The host sends them for a packet that leaves where it came from; IPv6 has no sysctl against that, and IPv4's is
+// without effect where that of all interfaces is on (include/linux/inetdevice.h: IN_DEV_TX_REDIRECTS).
+void put_redirects(MessageBuffer& out, const std::string& network, const std::string& bridge) {
+  const ChainPlace chain{.family = kInet, .table = kTable, .chain = redirects_chain(network)};
+  put_base_chain(out, chain, {.type = "filter", .hook = NF_INET_LOCAL_OUT, .priority = 0}, network_mark(network));
+  RuleBuilder(chain).output(bridge).icmp_type(kIcmpRedirect).drop().put(out);
+  RuleBuilder(chain).output(bridge).icmpv6_type(kRedirect).drop().put(out);
 }
 
 uint32_t ingress_rules(Ingress ingress) { return ingress == Ingress::kIsolated ? 5 : 4; }

@@ -65,6 +65,15 @@ inline constexpr uint32_t kAlwaysPassingRules = 8;
 void put_judge(MessageBuffer& out, const std::string& network, const std::string& id);
 inline constexpr uint32_t kJudgeRules = kAlwaysPassingRules + 3;
 
+/// The two chains of a segregated bridge: duplicate address detection of VMs goes nowhere (RFC 4862, section 5.4.2: its
+/// solicitations come from ::), and the host sends no redirects.
+std::string detection_chain(const std::string& network);
+std::string redirects_chain(const std::string& network);
+inline constexpr uint32_t kDetectionRules = 1;
+inline constexpr uint32_t kRedirectsRules = 2;
+void put_detection(MessageBuffer& out, const std::string& network, const std::string& bridge);
+void put_redirects(MessageBuffer& out, const std::string& network, const std::string& bridge);
+
 /// How many rules put_ingress() makes.
 uint32_t ingress_rules(Ingress ingress);
 /// The chain of an ingress policy other than kOpen, on a bridge.

@@ -77,12 +77,19 @@ bool used_by_others(const StandingPolicies& standing, const PolicyPlan& plan, co
   return other_chain || other_map || remains.other_bridges;
 }
 
-/// Without a dump: does the network have a map of VMs with policies of their own?
-Result<bool> has_own_policies(NftSession& session, const std::string& network) {
-  MessageBuffer question;
-  (void)ask_chain(question, {.family = kInet, .table = kTable, .chain = egress_chain(network)});
-  const Answers answers = TRY(session.ask(question, [](uint32_t, const nlmsghdr*) {}));
-  return answers.errors.front() == 0;
+/// Two questions: has the network a VM with a policy of its own for which `gone` holds?
+Result<bool> any_gone(NftSession& session, const std::string& network, const VmFilter& gone) {
+  bool found = false;
+  for (const addr::Family family : {addr::Family::kIpv4, addr::Family::kIpv6}) {
+    MapReader reader(own_map(network, family));
+    MessageBuffer question;
+    (void)ask_map_elements(question, own_map(network, family));
+    (void)TRY(session.ask(question, [&](uint32_t, const nlmsghdr* message) {
+      if (kind_of(message) == AnswerKind::kElements) reader.read(message);
+    }));
+    found = found || std::ranges::any_of(reader.take(), [&](const MapElement& one) { return gone(one.comment); });
+  }
+  return found;
 }
 
 }  // namespace
@@ -113,7 +120,7 @@ Result<Change> put_network_removal(NftSession& session, const std::string& netwo
 
 Result<Change> put_vm_removal(NftSession& session, const std::string& network, const VmFilter& gone,
                               MessageBuffer& batch) {
-  if (!TRY(has_own_policies(session, network))) return Change::kNone;
+  if (!TRY(any_gone(session, network, gone))) return Change::kNone;
   const PolicyReading reading = TRY(read_policies(session, network));
   if (reading.interrupted) return Change::kReadAgain;
   const PolicyWish wish{.network = network, .gone = gone};

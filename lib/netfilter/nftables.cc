@@ -218,6 +218,25 @@ std::string describe(const Gaps& gaps, const NetworkRules& rules) {
                      rule_text(gap.missing.front()), gap.place.chain, family_name(gap.place.family), gap.place.table);
 }
 
+/// Compares every entry of the policies in force; empty when all are as they should be.
+Result<std::string> differing_policy(NftSession& session, const NetworkRules& rules) {
+  if (!rules.policy) return std::string();
+  const std::string prefix = rules.policy->log ? log_prefix(rules.network) : std::string();
+  std::map<std::string, const CompiledPolicy*> wanted;
+  const auto want = [&](const CompiledPolicy& policy) {
+    if (!policy.allows_everything()) wanted.emplace(policy_id(policy, prefix), &policy);
+  };
+  want(rules.policy->lists);
+  for (const VmPolicy& vm : rules.policy->vms)
+    if (vm.own) want(*vm.own);
+  for (const auto& [id, policy] : wanted) {
+    const std::optional<PolicyInForce> standing = TRY(read_policy(session, {.id = id}));
+    if (standing && standing->policy != *policy)
+      return fmt::format("the maps of chain '{}' hold other addresses than its lists", policy_chain(id));
+  }
+  return std::string();
+}
+
 std::unexpected<Error> ruleset_restless(const std::string& network) {
   return fail(Kind::kBusy,
               fmt::format("write the rules of network '{}': another program changed the ruleset {} times in a row",
@@ -266,9 +285,10 @@ class Nftables final : public Backend {
     for (int round = 0; round < kMaxRounds; ++round) {
       const Gaps gaps = TRY(Survey(session, rules).run());
       if (gaps.interrupted) continue;
-      if (gaps.closed()) return {};
-      return fail(Kind::kMismatch,
-                  fmt::format("check the rules of network '{}': {}", rules.network, describe(gaps, rules)),
+      std::string wrong = gaps.closed() ? "" : describe(gaps, rules);
+      if (wrong.empty()) wrong = TRY(differing_policy(session, rules));
+      if (wrong.empty()) return {};
+      return fail(Kind::kMismatch, fmt::format("check the rules of network '{}': {}", rules.network, wrong),
                   "the next ADD on this network puts it back; find out which program removed it");
     }
     return ruleset_restless(rules.network);

@@ -13,13 +13,24 @@ std::string prefix_of(const NetworkRules& rules) {
   return rules.policy->log ? log_prefix(rules.network) : std::string();
 }
 
+struct ChainCount {
+  std::string name = {};
+  uint32_t rules = 0;
+};
+
+std::vector<ChainCount> segregation_chains(const NetworkRules& rules) {
+  if (!rules.policy->segregated) return {};
+  return {{.name = detection_chain(rules.network), .rules = kDetectionRules},
+          {.name = redirects_chain(rules.network), .rules = kRedirectsRules}};
+}
+
 }  // namespace
 
 PolicyGlance::PolicyGlance(const NetworkRules& rules) : rules_(rules) {
   if (!rules.policy) return;
   id_ = policy_id(rules.policy->lists, prefix_of(rules));
   wanted_ = !rules.policy->lists.allows_everything();
-  for (const VmRules& vm : rules.policy->vms) {
+  for (const VmPolicy& vm : rules.policy->vms) {
     if (!vm.own) continue;
     wanted_ = true;
     for (const addr::Ip& ip : vm.addresses)
@@ -37,7 +48,8 @@ void PolicyGlance::ask(MessageBuffer& out) const {
   ask_chain(out, place_of(judge_chain(rules_.network, id_)));
   ask_chain(out, place_of(same_bridge_chain(rules_.network)));
   ask_chain(out, place_of(isolated_chain(rules_.network)));
-  for (const VmRules& vm : rules_.policy->vms)
+  for (const ChainCount& one : segregation_chains(rules_)) ask_chain(out, place_of(one.name));
+  for (const VmPolicy& vm : rules_.policy->vms)
     for (const addr::Ip& ip : vm.addresses) ask_map_element(out, own_map(rules_.network, ip.family()), ip);
 }
 
@@ -98,6 +110,8 @@ std::string PolicyGlance::missing() const {
     if (rules_.policy->ingress != ingress && stands(chain, 0))
       return fmt::format("chain '{}' is there: another ingressPolicy is in force", chain);
   }
+  for (const ChainCount& one : segregation_chains(rules_))
+    if (!stands(one.name, one.rules)) return fmt::format("chain '{}' is gone or changed", one.name);
   for (const MapElement& element : elements_)
     if (std::ranges::find(standing_elements_, element) == standing_elements_.end())
       return fmt::format("'{}' does not lead to its policy in map '{}'", element.addresses.first.text(),

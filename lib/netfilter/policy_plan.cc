@@ -23,7 +23,7 @@ void add_once(std::vector<Rule>& rules, Rule rule) {
 /// The elements that the wanted VMs have.
 std::vector<MapElement> wanted_elements(const PolicyRules& rules, const std::string& prefix) {
   std::vector<MapElement> elements;
-  for (const VmRules& vm : rules.vms) {
+  for (const VmPolicy& vm : rules.vms) {
     if (!vm.own) continue;
     for (const addr::Ip& ip : vm.addresses)
       elements.push_back({.addresses = {.first = ip, .last = ip},
@@ -35,7 +35,7 @@ std::vector<MapElement> wanted_elements(const PolicyRules& rules, const std::str
 
 /// Elements that a call about `rules` replaces: the VMs', by address or owner.
 bool is_replaced(const MapElement& element, const PolicyRules& rules) {
-  return std::ranges::any_of(rules.vms, [&](const VmRules& vm) {
+  return std::ranges::any_of(rules.vms, [&](const VmPolicy& vm) {
     return element.comment == vm_mark(vm.owner) ||
            std::ranges::find(vm.addresses, element.addresses.first) != vm.addresses.end();
   });
@@ -121,7 +121,7 @@ void PolicyPlan::plan_elements() {
   std::vector<MapElement> wanted;
   if (wish_.rules) {
     wanted = wanted_elements(*wish_.rules, log_prefix_);
-    for (const VmRules& vm : wish_.rules->vms)
+    for (const VmPolicy& vm : wish_.rules->vms)
       if (vm.own) want(*vm.own, policy_id(*vm.own, log_prefix_));
   }
   elements_left_ = wanted.size();
@@ -213,8 +213,18 @@ void PolicyPlan::plan_policies() {
   if (!judge_id_ && stands(egress_chain(wish_.network))) removed_chains_.push_back(egress_chain(wish_.network));
 }
 
+bool PolicyPlan::plan_segregation(const std::string& chain, uint32_t rules) {
+  const auto standing = standing_.rules.find(chain);
+  const bool whole = standing != standing_.rules.end() && standing->second == rules;
+  const bool wanted = wish_.rules && wish_.rules->segregated;
+  if (stands(chain) && (wish_.remove_all || (wanted && !whole))) removed_chains_.push_back(chain);
+  return wanted && !whole;
+}
+
 void PolicyPlan::plan_ingress() {
   if (!wish_.rules && !wish_.remove_all) return;
+  new_detection_ = plan_segregation(detection_chain(wish_.network), kDetectionRules);
+  new_redirects_ = plan_segregation(redirects_chain(wish_.network), kRedirectsRules);
   const Ingress wanted = wish_.rules ? wish_.rules->ingress : Ingress::kOpen;
   for (const Ingress ingress : {Ingress::kSameBridge, Ingress::kIsolated}) {
     const std::string chain =
@@ -229,7 +239,7 @@ void PolicyPlan::plan_ingress() {
 bool PolicyPlan::empty() const {
   return removed_elements_.empty() && added_elements_.empty() && !new_judge_ && old_judges_.empty() &&
          old_selectors_.empty() && new_selectors_.empty() && removed_policies_.empty() && removed_chains_.empty() &&
-         !new_ingress_;
+         !new_ingress_ && !new_detection_ && !new_redirects_;
 }
 
 bool PolicyPlan::removes_chain(const std::string& name) const {
@@ -301,6 +311,8 @@ void PolicyPlan::put(MessageBuffer& out) const {
   for (const Rule& rule : new_selectors_) put_rule(out, place_of(egress_chain(wish_.network)), rule, Position::kEnd);
   put_elements(out);
   put_removals(out);
+  if (new_detection_ && wish_.selector) put_detection(out, wish_.network, wish_.selector->bridge);
+  if (new_redirects_ && wish_.selector) put_redirects(out, wish_.network, wish_.selector->bridge);
   if (new_ingress_ && wish_.selector) put_ingress(out, wish_.network, wish_.selector->bridge, *new_ingress_);
 }
 

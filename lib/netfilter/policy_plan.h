@@ -55,6 +55,8 @@ class PolicyPlan {
   void plan_selectors();
   void plan_policies();
   void plan_ingress();
+  /// Whether a chain of a segregated bridge is to be made.
+  bool plan_segregation(const std::string& chain, uint32_t rules);
   [[nodiscard]] std::vector<Rule> wanted_selectors() const;
   [[nodiscard]] bool stands(const std::string& chain) const { return standing_.chains.contains(chain); }
   void put_new_policies(MessageBuffer& out) const;
@@ -79,6 +81,8 @@ class PolicyPlan {
   std::vector<std::string> removed_policies_ = {};  ///< ids
   std::vector<std::string> removed_chains_ = {};
   std::optional<Ingress> new_ingress_ = {};
+  bool new_detection_ = false;
+  bool new_redirects_ = false;
 };
 
 }  // namespace slicer::netfilter

@@ -153,6 +153,14 @@ RuleBuilder& RuleBuilder::l4_protocol(uint8_t protocol) {
   return *this;
 }
 
+RuleBuilder& RuleBuilder::icmp_type(uint8_t type) {
+  family(addr::Family::kIpv4);
+  l4_protocol(IPPROTO_ICMP);
+  load(NFT_PAYLOAD_TRANSPORT_HEADER, 0, 1);
+  compare(&type, sizeof(type));
+  return *this;
+}
+
 RuleBuilder& RuleBuilder::icmpv6_type(TypeRange types) {
   family(addr::Family::kIpv6);
   l4_protocol(IPPROTO_ICMPV6);

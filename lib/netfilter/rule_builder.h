@@ -37,6 +37,7 @@ class RuleBuilder {
   RuleBuilder& destination(const addr::Cidr& prefix, bool negate = false);
   RuleBuilder& family(addr::Family family);
   RuleBuilder& l4_protocol(uint8_t protocol);
+  RuleBuilder& icmp_type(uint8_t type);
   RuleBuilder& icmpv6_type(TypeRange types);
   /// UDP from one port to another.
   RuleBuilder& udp(uint16_t from, uint16_t to);

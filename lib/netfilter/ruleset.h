@@ -27,7 +27,7 @@ enum class Ingress : uint8_t {
 };
 
 /// What is said of one VM.
-struct VmRules {
+struct VmPolicy {
   std::string owner = {};  ///< vm_mark() of it is how remove_vms() finds it
   std::vector<addr::Ip> addresses = {};
   std::optional<CompiledPolicy> own = {};  ///< absent: the network's lists are its; an older policy of its own goes
@@ -38,7 +38,11 @@ struct PolicyRules {
   CompiledPolicy lists = {};
   Ingress ingress = Ingress::kOpen;
   bool log = false;  ///< what is dropped goes to NFLOG group kLogGroup, at a limited rate
-  std::vector<VmRules> vms = {};
+  /// The VMs of the bridge reach each other through the host, which answers ARP and neighbour solicitations for them:
+  /// it must not answer when a VM asks whether its own address is free, nor redirect a VM to another one's MAC. Stays
+  /// until the network is removed.
+  bool segregated = false;
+  std::vector<VmPolicy> vms = {};
 };
 
 /// The NFLOG group of dropped packets, in the namespace where the policy stands ('S').

@@ -4,6 +4,7 @@
 
 #include "lib/net/bridge_port.h"
 #include "lib/net/neighbour.h"
+#include "lib/net/sysctl.h"
 #include "lib/net/tc_guard.h"
 
 namespace slicer::bridge {

@@ -7,29 +7,68 @@
 namespace slicer::firewall {
 namespace {
 
-/// A list that nobody enforces is worse than none: its writer relies on it.
-Result<void> refuse_policy(const cni::Json& conf) {
-  for (const char* key : {"drop", "allow", "default"}) {
-    const auto found = conf.find(key);
-    if (found == conf.end() || found->is_null()) continue;
-    return fail(
-        Kind::kUnsupportedField,
-        fmt::format("\"{}\": {}: this version of slicer-firewall cannot enforce it", key, cni::dump_json(*found)),
-        fmt::format("take \"{}\" out; until it is supported, filter at the network's router", key));
-  }
-  return {};
+using netfilter::Ingress;
+using netfilter::Policy;
+using netfilter::PolicyEntry;
+using netfilter::PolicyVerdict;
+
+/// `where` is what stands before the key in a message: "runtimeConfig.policy.".
+Result<std::vector<PolicyEntry>> parse_list(const cni::Json& conf, const char* key, const std::string& where) {
+  std::vector<PolicyEntry> entries;
+  const char* form = R"(write a list: ["192.0.2.0/24", "192.0.2.7:443"])";
+  auto read = cni::strings_field(conf, key).hint(form);
+  const std::vector<std::string> texts = TRY(where.empty() ? std::move(read) : std::move(read).context(where + key));
+  entries.reserve(texts.size());
+  for (const std::string& text : texts)
+    entries.push_back(TRY(netfilter::parse_policy_entry(text).context(fmt::format("\"{}{}\"", where, key))));
+  return entries;
 }
 
-Result<void> check_ingress_policy(const cni::Json& conf) {
-  const std::string policy = TRY(cni::string_field(conf, "ingressPolicy"));
-  if (policy.empty() || policy == "open") return {};
-  if (policy == "same-bridge" || policy == "isolated") {
-    return fail(Kind::kUnsupportedField,
-                fmt::format("\"ingressPolicy\": \"{}\": this version of slicer-firewall cannot enforce it", policy),
-                "use \"open\" or leave the key out");
-  }
+Result<std::optional<PolicyVerdict>> parse_default(const cni::Json& conf, const std::string& where) {
+  const std::string word = TRY(cni::string_field(conf, "default"));
+  if (word.empty()) return std::optional<PolicyVerdict>();
+  if (word == "drop") return std::optional(PolicyVerdict::kDrop);
+  if (word == "allow") return std::optional(PolicyVerdict::kAllow);
+  return fail(Kind::kInvalidConfig, fmt::format("\"{}default\": \"{}\" is neither \"drop\" nor \"allow\"", where, word),
+              "leave the key out to have everything else blocked when there is only an allow list, else allowed");
+}
+
+bool has(const cni::Json& conf, const char* key) {
+  const auto found = conf.find(key);
+  return found != conf.end() && !found->is_null();
+}
+
+Result<Policy> parse_lists(const cni::Json& conf) {
+  Policy policy;
+  policy.drop = TRY(parse_list(conf, "drop", ""));
+  policy.allow = TRY(parse_list(conf, "allow", ""));
+  policy.fallback = TRY(parse_default(conf, ""));
+  return policy;
+}
+
+/// A list that is absent is the network's, an empty one clears it.
+Result<std::optional<Policy>> parse_own(const cni::Json& conf, const Policy& lists) {
+  const cni::Json own = TRY(cni::nested_field(conf, {"runtimeConfig", "policy"}));
+  if (own.is_null()) return std::optional<Policy>();
+  if (!own.is_object())
+    return fail(Kind::kInvalidConfig,
+                fmt::format("\"runtimeConfig.policy\": expected an object, got {}", cni::dump_json(own)),
+                "write {\"drop\": […], \"allow\": […], \"default\": \"drop\" or \"allow\"}");
+  const std::string where = "runtimeConfig.policy.";
+  Policy policy = lists;
+  if (has(own, "drop")) policy.drop = TRY(parse_list(own, "drop", where));
+  if (has(own, "allow")) policy.allow = TRY(parse_list(own, "allow", where));
+  if (has(own, "default")) policy.fallback = TRY(parse_default(own, where));
+  return std::optional(std::move(policy));
+}
+
+Result<Ingress> parse_ingress(const cni::Json& conf) {
+  const std::string word = TRY(cni::string_field(conf, "ingressPolicy"));
+  if (word.empty() || word == "open") return Ingress::kOpen;
+  if (word == "same-bridge") return Ingress::kSameBridge;
+  if (word == "isolated") return Ingress::kIsolated;
   return fail(Kind::kInvalidConfig,
-              fmt::format("\"ingressPolicy\": \"{}\" is none of \"open\", \"same-bridge\", \"isolated\"", policy),
+              fmt::format("\"ingressPolicy\": \"{}\" is none of \"open\", \"same-bridge\", \"isolated\"", word),
               "use \"open\" or leave the key out");
 }
 
@@ -41,8 +80,15 @@ Result<Config> parse_config(const cni::NetConf& conf) {
   // Keys of upstream's other backends: of the right type, and without meaning for nftables.
   (void)TRY(cni::string_field(conf.raw, "iptablesAdminChainName"));
   (void)TRY(cni::string_field(conf.raw, "firewalldZone"));
-  TRY(refuse_policy(conf.raw));
-  TRY(check_ingress_policy(conf.raw));
+  config.entries = TRY(parse_lists(conf.raw));
+  config.lists = netfilter::compile_policy(config.entries);
+  if (std::optional<Policy> own = TRY(parse_own(conf.raw, config.entries))) {
+    config.entries = std::move(*own);
+    config.own = netfilter::compile_policy(config.entries);
+    if (*config.own == config.lists) config.own.reset();
+  }
+  config.ingress = TRY(parse_ingress(conf.raw));
+  config.log = TRY(cni::bool_field(conf.raw, "log", false));
   return config;
 }
 

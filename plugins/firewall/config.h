@@ -1,18 +1,32 @@
 #pragma once
 // The keys of slicer-firewall (docs/slicer-firewall.md).
 
+#include <optional>
 #include <string>
 
 #include "lib/cni/net_conf.h"
+#include "lib/netfilter/policy.h"
+#include "lib/netfilter/ruleset.h"
 
 namespace slicer::firewall {
 
 struct Config {
   std::string network = {};
   std::string backend = {};  ///< "auto" (or empty), "nftables"
+  netfilter::CompiledPolicy lists = {};
+  /// runtimeConfig.policy: this attachment's instead of the network's; absent: the network's.
+  std::optional<netfilter::CompiledPolicy> own = {};
+  netfilter::Policy entries = {};  ///< what holds for this attachment, not yet compiled
+  netfilter::Ingress ingress = netfilter::Ingress::kOpen;
+  bool log = false;
+
+  /// Whether anything can be dropped.
+  [[nodiscard]] bool restricts() const {
+    return !lists.allows_everything() || (own && !own->allows_everything()) || ingress != netfilter::Ingress::kOpen;
+  }
 };
 
-/// Errors: kInvalidConfig; kUnsupportedField for a key that would have to be enforced and cannot be yet.
+/// Errors: kInvalidConfig with the key and, in a list, the entry.
 Result<Config> parse_config(const cni::NetConf& conf);
 
 }  // namespace slicer::firewall

@@ -2,20 +2,34 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 
-#include "lib/net/link.h"
+#include "lib/base/log.h"
+#include "lib/base/undo.h"
+#include "lib/cni/attachment.h"
+#include "lib/net/address.h"
 #include "lib/netfilter/backend.h"
 #include "plugins/firewall/config.h"
+#include "plugins/firewall/segregation.h"
 
 namespace slicer::firewall {
 namespace {
 
-/// The host's side of an attachment, as prevResult tells it.
-struct HostSide {
-  bool present = false;     ///< an interface of it is in the host at all
-  std::string bridge = {};  ///< empty: routed (ptp)
+/// One call on an attachment: what its configuration and prevResult say, and what is to stand for it.
+struct Call {
+  Config config;
+  std::unique_ptr<netfilter::Backend> backend;
+  const cni::CniResult& result;
+  net::RouteSocket host;
+  cni::Attachment attachment;
+  HostSide side = {};
+  std::vector<addr::Ip> guests = {};
+  std::vector<addr::Cidr> subnets = {};
+  bool segregated = false;  ///< VMs reach each other through the host: because of this call's policies, or earlier ones
+
+  [[nodiscard]] SegregationSpec segregation() const { return {.side = side, .guests = guests}; }
 };
 
 Result<const cni::CniResult*> previous_result(const cni::Request& request) {
@@ -24,28 +38,8 @@ Result<const cni::CniResult*> previous_result(const cni::Request& request) {
               "slicer-firewall comes after the plugin that makes the interface, in the same conflist");
 }
 
-/// Looks the interfaces without sandbox up: a bridge among them is what the network's packets pass.
-Result<HostSide> find_host_side(const cni::CniResult& result) {
-  HostSide side;
-  std::optional<net::RouteSocket> host;
-  std::string absent;
-  for (const cni::Interface& interface : result.interfaces) {
-    if (!interface.sandbox.empty()) continue;
-    if (!host) host = TRY(net::RouteSocket::open());
-    const std::optional<net::Link> link = TRY(net::find_link(*host, interface.name));
-    if (!link) {
-      absent = interface.name;
-      continue;
-    }
-    side.present = true;
-    if (link->kind != "bridge") continue;
-    side.bridge = link->name;
-    return side;
-  }
-  if (!side.present && !absent.empty())
-    return fail(Kind::kNotFound, fmt::format("find interface '{}' of prevResult on the host: no such link", absent),
-                "run DEL and ADD again; something deleted it");
-  return side;
+cni::Attachment attachment_of(const cni::Request& request) {
+  return {.network = request.conf.name, .container_id = request.env.container_id, .ifname = request.env.ifname};
 }
 
 Result<void> check_routed_subnet(const addr::Cidr& subnet) {
@@ -55,41 +49,148 @@ Result<void> check_routed_subnet(const addr::Cidr& subnet) {
               "give the IPAM section a subnet, so that one rule serves all VMs of the network");
 }
 
-/// Nothing when the attachment's packets do not pass the host (a macvlan).
-Result<std::optional<netfilter::NetworkRules>> wanted_rules(const Config& config, const cni::CniResult& result) {
-  const HostSide side = TRY(find_host_side(result));
-  if (!side.present) return std::nullopt;
-  netfilter::NetworkRules rules{.network = config.network, .forward = netfilter::Forward{.bridge = side.bridge}};
-  rules.listed_bridge = side.bridge;
-  for (const cni::IpConfig& ip : result.ips) {
-    if (side.bridge.empty()) TRY(check_routed_subnet(ip.address));
-    rules.forward->subnets.push_back(ip.address.network());
+/// Only what passes the host's packet filter can be judged there.
+Result<void> check_gateway(Call& call) {
+  const std::string place = fmt::format("enforce \"drop\" and \"allow\" on bridge '{}'", call.side.bridge);
+  const char* hint =
+      "set \"isGateway\": true in the bridge plugin, so that the VMs' packets pass the host, or take the "
+      "lists out";
+  if (call.subnets.empty())
+    return fail(Kind::kInvalidConfig, place + ": the VM has no address, the network no gateway", hint);
+  for (const addr::Cidr& subnet : call.subnets) {
+    const auto standing = TRY(net::list_addresses(call.host, call.side.bridge_index, subnet.family()));
+    const bool routed =
+        std::ranges::any_of(standing, [&](const net::LinkAddress& one) { return subnet.contains(one.address.ip); });
+    if (!routed)
+      return fail(Kind::kInvalidConfig, fmt::format("{}: it has no address in {}", place, subnet.text()), hint);
   }
-  if (side.bridge.empty() && rules.forward->subnets.empty()) return std::nullopt;
+  return {};
+}
+
+Result<void> check_enforceable(Call& call) {
+  if (!call.config.restricts()) return {};
+  if (!call.side.bridge.empty()) return check_gateway(call);
+  if (call.config.ingress != netfilter::Ingress::kOpen)
+    return fail(Kind::kInvalidConfig, "\"ingressPolicy\": the network has no bridge",
+                "use \"open\", or put slicer-firewall behind slicer-bridge");
+  if (call.side.present && !call.subnets.empty()) return {};
+  return fail(Kind::kInvalidConfig,
+              "\"drop\" and \"allow\": the packets of this attachment do not pass the host (macvlan, ipvlan, a device "
+              "of its own)",
+              "use slicer-macvtap, slicer-isolated or slicer-bridge, where lists can be enforced");
+}
+
+Result<Call> open_call(const cni::Request& request) {
+  Config config = TRY(parse_config(request.conf));
+  auto backend = TRY(netfilter::make_backend(config.backend));
+  const cni::CniResult* result = TRY(previous_result(request));
+  net::RouteSocket host = TRY(net::RouteSocket::open());
+  Call call{.config = std::move(config),
+            .backend = std::move(backend),
+            .result = *result,
+            .host = std::move(host),
+            .attachment = attachment_of(request)};
+  call.side = TRY(find_host_side(call.host, call.result, request.host_netns ? request.env.netns : ""));
+  for (const cni::IpConfig& ip : call.result.ips) {
+    if (call.side.present && call.side.bridge.empty()) TRY(check_routed_subnet(ip.address));
+    call.guests.push_back(ip.address.ip);
+    call.subnets.push_back(ip.address.network());
+  }
+  TRY(check_enforceable(call));
+  const Config& set = call.config;
+  call.segregated =
+      !call.side.bridge.empty() &&
+      (TRY(is_segregated(call.side)) || set.ingress == netfilter::Ingress::kIsolated ||
+       needs_segregation(set.lists, call.subnets) || (set.own && needs_segregation(*set.own, call.subnets)));
+  return call;
+}
+
+netfilter::PolicyRules policy_rules(const Call& call) {
+  netfilter::PolicyRules policy{.lists = call.config.lists, .ingress = call.config.ingress, .log = call.config.log};
+  policy.segregated = call.segregated;
+  policy.vms.push_back({.owner = call.attachment.alias(), .addresses = call.guests, .own = call.config.own});
+  return policy;
+}
+
+/// Nothing when the attachment's packets do not pass the host (a macvlan).
+std::optional<netfilter::NetworkRules> wanted_rules(const Call& call) {
+  if (!call.side.present || (call.side.bridge.empty() && call.subnets.empty())) return std::nullopt;
+  netfilter::NetworkRules rules{.network = call.config.network,
+                                .forward = netfilter::Forward{.bridge = call.side.bridge, .subnets = call.subnets}};
+  rules.policy = policy_rules(call);
+  rules.listed_bridge = call.side.bridge;
   return rules;
+}
+
+bool is_owner(const std::string& mark, const cni::Attachment& attachment) {
+  return mark == netfilter::vm_mark(attachment.alias());
+}
+
+/// A DEL must work whatever became of the configuration since the ADD.
+Result<std::unique_ptr<netfilter::Backend>> cleanup_backend(const cni::Request& request) {
+  const Result<Config> config = parse_config(request.conf);
+  if (!config) log_line(fmt::format("{}, ignoring", config.error().message));
+  return netfilter::make_backend(config ? config->backend : "");
+}
+
+Result<void> delete_proxies(const cni::Request& request) {
+  if (!request.conf.prev_result) return {};
+  std::vector<addr::Ip> guests;
+  for (const cni::IpConfig& ip : request.conf.prev_result->ips)
+    if (!ip.address.ip.is_v4()) guests.push_back(ip.address.ip);
+  if (guests.empty()) return {};
+  net::RouteSocket host = TRY(net::RouteSocket::open());
+  const Result<HostSide> side =
+      find_host_side(host, *request.conf.prev_result, request.host_netns ? request.env.netns : "");
+  if (!side) return {};  // its links are gone, and the entries with the bridge
+  return remove_proxies(host, *side, guests);
 }
 
 }  // namespace
 
 Result<cni::CniResult> add(const cni::Request& request) {
-  const Config config = TRY(parse_config(request.conf));
-  const auto backend = TRY(netfilter::make_backend(config.backend));
-  const cni::CniResult* result = TRY(previous_result(request));
-  const auto rules = TRY(wanted_rules(config, *result));
-  if (rules) TRY(backend->ensure(*rules));
-  return *result;
+  Call call = TRY(open_call(request));
+  const auto rules = wanted_rules(call);
+  Undo undo;
+  if (rules) {
+    if (call.config.own)
+      undo.push("remove the VM's policy", [&call] {
+        return call.backend->remove_vms(call.config.network,
+                                        [&](const std::string& mark) { return is_owner(mark, call.attachment); });
+      });
+    TRY(call.backend->ensure(*rules));
+  }
+  if (call.segregated) {
+    undo.push("remove proxy entries", [&call] { return remove_proxies(call.host, call.side, call.guests); });
+    TRY(ensure_segregated(call.host, call.segregation()));
+  }
+  undo.commit();
+  return call.result;
 }
 
-Result<void> del(const cni::Request&) { return {}; }
+Result<void> del(const cni::Request& request) {
+  const cni::Attachment attachment = attachment_of(request);
+  Result<void> proxies = delete_proxies(request);
+  const auto backend = TRY(cleanup_backend(request));
+  TRY(backend->remove_vms(attachment.network, [&](const std::string& mark) { return is_owner(mark, attachment); }));
+  return proxies;
+}
 
 Result<void> check(const cni::Request& request) {
-  const Config config = TRY(parse_config(request.conf));
-  const auto backend = TRY(netfilter::make_backend(config.backend));
-  const auto rules = TRY(wanted_rules(config, *TRY(previous_result(request))));
-  return rules ? backend->check(*rules) : Result<void>{};
+  Call call = TRY(open_call(request));
+  if (const auto rules = wanted_rules(call)) TRY(call.backend->check(*rules));
+  return call.segregated ? check_segregated(call.host, call.segregation()) : Result<void>{};
 }
 
-Result<void> gc(const cni::Request&) { return {}; }
+Result<void> gc(const cni::Request& request) {
+  if (!request.conf.valid_attachments) return {};  // no list is no information
+  const auto backend = TRY(cleanup_backend(request));
+  return backend->remove_vms(request.conf.name, [&](const std::string& mark) {
+    return std::ranges::none_of(*request.conf.valid_attachments, [&](const cni::ValidAttachment& one) {
+      return is_owner(mark, {.network = request.conf.name, .container_id = one.container_id, .ifname = one.ifname});
+    });
+  });
+}
 
 Result<void> status(const cni::Request& request) {
   const Config config = TRY(parse_config(request.conf));

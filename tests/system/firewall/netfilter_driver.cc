@@ -30,8 +30,8 @@ std::string_view cut_at(std::string_view& rest, char separator) {
   return part;
 }
 
-Result<slicer::netfilter::VmRules> parse_vm(std::string_view text) {
-  slicer::netfilter::VmRules vm;
+Result<slicer::netfilter::VmPolicy> parse_vm(std::string_view text) {
+  slicer::netfilter::VmPolicy vm;
   vm.owner = cut_at(text, '@');
   vm.addresses.push_back(TRY(slicer::addr::parse_ip(cut_at(text, '@'))));
   if (text.empty()) return vm;

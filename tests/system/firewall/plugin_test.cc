@@ -34,6 +34,14 @@ Json ptp_conf() {
     "ips": [{"interface": 1, "address": "192.0.2.2/24", "gateway": "192.0.2.1"}]}})");
 }
 
+/// Behind upstream's macvlan.
+Json macvlan_conf() {
+  Json conf = ptp_conf();
+  conf["prevResult"]["interfaces"].erase(0);
+  conf["prevResult"]["ips"][0]["interface"] = 0;
+  return conf;
+}
+
 /// The host that those results describe.
 class Links {
  public:
@@ -120,9 +128,7 @@ TEST_CASE("firewall: an interface that does not pass the host (macvlan) needs no
   const Host host;
   const Links links;
   if (const std::string missing = missing_tool(); !missing.empty()) SLICER_SKIP(missing);
-  Json conf = ptp_conf();
-  conf["prevResult"]["interfaces"].erase(0);
-  conf["prevResult"]["ips"][0]["interface"] = 0;
+  const Json conf = macvlan_conf();
   const Answer answer = call(conf, "ADD");
   must_work(answer);
   CHECK(answer.json == conf["prevResult"]);
@@ -154,23 +160,33 @@ TEST_CASE("firewall: what it cannot do is an error that says so, and nothing is 
   Json gone = bridge_conf();
   gone["prevResult"]["interfaces"] = Json::parse(R"([{"name": "br9"}])");
   gone["prevResult"]["ips"] = Json::array();
-  for (const Bad& bad : {
-           Bad{without_prev_result(bridge_conf()), 7, R"(read "prevResult": it is missing)"},
-           Bad{with(bridge_conf(), "drop", Json::array({"0.0.0.0/0"})), 2,
-               R"("drop": ["0.0.0.0/0"]: this version of slicer-firewall cannot enforce it)"},
-           Bad{with(bridge_conf(), "allow", Json::array()), 2,
-               R"("allow": []: this version of slicer-firewall cannot enforce it)"},
-           Bad{with(bridge_conf(), "default", "drop"), 2,
-               R"("default": "drop": this version of slicer-firewall cannot enforce it)"},
-           Bad{with(bridge_conf(), "ingressPolicy", "same-bridge"), 2,
-               R"("ingressPolicy": "same-bridge": this version of slicer-firewall cannot enforce it)"},
-           Bad{with(bridge_conf(), "ingressPolicy", "shut"), 7,
-               R"("ingressPolicy": "shut" is none of "open", "same-bridge", "isolated")"},
-           Bad{with(bridge_conf(), "backend", "iptables"), 7, R"("backend": "iptables" is not in this version yet)"},
-           Bad{with(bridge_conf(), "backend", "pf"), 7, R"("backend": "pf" is none of "auto", "nftables", "iptables")"},
-           Bad{with(bridge_conf(), "backend", 7), 7, R"("backend": expected a string, got 7)"},
-           Bad{gone, 101, "find interface 'br9' of prevResult on the host: no such link"},
-       }) {
+  for (
+      const Bad& bad : {
+          Bad{without_prev_result(bridge_conf()), 7, R"(read "prevResult": it is missing)"},
+          Bad{with(bridge_conf(), "drop", Json::array({"0.0.0.0/0"})), 7,
+              R"(enforce "drop" and "allow" on bridge 'br0': it has no address in 192.0.2.0/24)"},
+          Bad{with(bridge_conf(), "allow", Json::array({"192.0.2.1/32", "192.0.2.1/24"})), 7,
+              R"("allow": entry '192.0.2.1/24' has host bits set)"},
+          Bad{with(bridge_conf(), "drop", Json::array({""})), 7, R"("drop": entry '' is empty)"},
+          Bad{with(bridge_conf(), "drop", Json::array({"example.net"})), 7,
+              R"("drop": entry 'example.net' is not an address, a prefix or a range of addresses)"},
+          Bad{with(bridge_conf(), "drop", "192.0.2.1"), 7, R"("drop": expected a list of strings, got "192.0.2.1")"},
+          Bad{with(bridge_conf(), "default", "reject"), 7, R"("default": "reject" is neither "drop" nor "allow")"},
+          Bad{with(bridge_conf(), "runtimeConfig", Json::parse(R"({"policy": {"drop": ["a"]}})")), 7,
+              R"("runtimeConfig.policy.drop": entry 'a' is not an address, a prefix or a range of addresses)"},
+          Bad{with(bridge_conf(), "runtimeConfig", Json::parse(R"({"policy": []})")), 7,
+              R"("runtimeConfig.policy": expected an object, got [])"},
+          Bad{with(macvlan_conf(), "drop", Json::array({"0.0.0.0/0"})), 7,
+              R"("drop" and "allow": the packets of this attachment do not pass the host (macvlan, ipvlan, a device of )"
+              "its own)"},
+          Bad{with(ptp_conf(), "ingressPolicy", "same-bridge"), 7, R"("ingressPolicy": the network has no bridge)"},
+          Bad{with(bridge_conf(), "ingressPolicy", "shut"), 7,
+              R"("ingressPolicy": "shut" is none of "open", "same-bridge", "isolated")"},
+          Bad{with(bridge_conf(), "backend", "iptables"), 7, R"("backend": "iptables" is not in this version yet)"},
+          Bad{with(bridge_conf(), "backend", "pf"), 7, R"("backend": "pf" is none of "auto", "nftables", "iptables")"},
+          Bad{with(bridge_conf(), "backend", 7), 7, R"("backend": expected a string, got 7)"},
+          Bad{gone, 101, "find interface 'br9' of prevResult on the host: no such link"},
+      }) {
     const Answer answer = call(bad.conf, "ADD");
     INFO(answer.text());
     CHECK(answer.code() == bad.code);

@@ -1,0 +1,24 @@
+#pragma once
+// Where an attachment's packets pass the host.
+
+#include <string>
+#include <vector>
+
+#include "lib/cni/result_types.h"
+#include "lib/net/link.h"
+
+namespace slicer::firewall {
+
+/// The host's side of an attachment, as prevResult tells it.
+struct HostSide {
+  bool present = false;     ///< an interface of it is in the host at all
+  std::string bridge = {};  ///< empty: routed (ptp)
+  int bridge_index = 0;
+  std::vector<int> ports = {};  ///< the attachment's own ports of the bridge
+};
+
+/// Looks the interfaces without sandbox up; the TAP of the host's own namespace has `host_netns` as sandbox. Error:
+/// kNotFound when all of them are gone.
+Result<HostSide> find_host_side(net::RouteSocket& host, const cni::CniResult& result, const std::string& host_netns);
+
+}  // namespace slicer::firewall
