@@ -11,35 +11,28 @@ using addr::Cidr;
 using addr::Ip;
 
 constexpr unsigned kSubnets = 256;
+constexpr unsigned kDefaultLike = 7;  // VPNs replace the default route by halves: 0.0.0.0/1 and 128.0.0.0/1
 const Cidr kPrivate{.ip = Ip(addr::Family::kIpv4, 0xc0a80000), .prefix = 24};  // 192.168.0.0
 
-using DefaultRoute = std::optional<net::Route>;
-
-bool same_way(const net::Route& route, const DefaultRoute& fallback) {
-  return fallback && route.device == fallback->device && route.gateway == fallback->gateway &&
-         route.gateway.has_value();
-}
-
-// Nothing of it is reached otherwise than the internet is; smaller subnets inside count too.
-Result<bool> is_free(net::RouteSocket& host, const Cidr& subnet, const DefaultRoute& fallback) {
+// No entry but a default route decides about any address of it; smaller subnets inside count too.
+Result<bool> is_free(net::RouteSocket& host, const Cidr& subnet) {
   for (Ip ip = subnet.first(); ip <= subnet.last(); ip = ip.plus(1)) {
-    const std::optional<net::Route> route = TRY(net::find_route_to(host, ip));
-    if (route && !same_way(*route, fallback)) return false;
+    const std::optional<Cidr> destination = TRY(net::find_destination_of(host, ip));
+    if (destination && destination->prefix > kDefaultLike) return false;
   }
   return true;
 }
 
-Result<std::optional<Cidr>> free_subnet(net::RouteSocket& host, const std::string& group,
-                                        const DefaultRoute& fallback) {
+Result<std::optional<Cidr>> free_subnet(net::RouteSocket& host, const std::string& group) {
   const uint64_t start = hash_names({"cidr", group});
   for (unsigned step = 0; step < kSubnets; ++step) {
     const Cidr subnet{.ip = kPrivate.ip.plus(((start + step) % kSubnets) << 8), .prefix = kPrivate.prefix};
-    if (TRY(is_free(host, subnet, fallback))) return subnet;
+    if (TRY(is_free(host, subnet))) return subnet;
   }
   return std::nullopt;
 }
 
-Result<std::optional<Cidr>> lan_of(net::RouteSocket& host, const DefaultRoute& fallback) {
+Result<std::optional<Cidr>> lan_of(net::RouteSocket& host, const std::optional<net::Route>& fallback) {
   if (!fallback) return std::nullopt;
   for (const net::LinkAddress& own : TRY(net::list_addresses(host, fallback->device, addr::Family::kIpv4)))
     if (own.address.prefix < 32 && (!fallback->gateway || own.address.contains(*fallback->gateway)))
@@ -51,10 +44,10 @@ Result<std::optional<Cidr>> lan_of(net::RouteSocket& host, const DefaultRoute& f
 
 Result<HostNetworks> look_at_networks(const std::string& group) {
   net::RouteSocket host = TRY(net::RouteSocket::open());
-  const DefaultRoute fallback = TRY(net::find_default_route(host, addr::Family::kIpv4));
+  const std::optional<net::Route> fallback = TRY(net::find_default_route(host, addr::Family::kIpv4));
   HostNetworks networks;
   networks.lan = TRY(lan_of(host, fallback));
-  networks.free = TRY(free_subnet(host, group, fallback));
+  networks.free = TRY(free_subnet(host, group));
   return networks;
 }
 

@@ -1,0 +1,298 @@
+// Host groups with the real plugins: up, down, and what happens in between.
+#include <doctest/doctest.h>
+
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <set>
+
+#include "tests/system/fixture/snapshot.h"
+#include "tests/system/runner/runner_support.h"
+
+namespace slicer::test {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr const char* kFile = "/run/groups.yaml";
+
+void write(const std::string& path, const std::string& text) { std::ofstream(path) << text; }
+
+// The tiny guest as an image folder.
+struct Machine {
+  Host host;
+  Surroundings surroundings;
+  Runner runner;
+
+  Machine() {
+    std::filesystem::create_directories("/run/image");
+    std::filesystem::copy(Runner::kTinyKernel, "/run/image/vmlinux");
+    write("/run/image/cmdline", "");
+    std::filesystem::create_directories("/var/lib/cni/results");
+  }
+};
+
+std::string group(const std::string& name, unsigned count, const std::string& network) {
+  return "    - name: " + name + "\n      count: " + std::to_string(count) +
+         "\n      ram_mb: 16\n      image: /run/image\n" + network;
+}
+
+std::string file_of(const std::string& groups) { return "config:\n  host_groups:\n" + groups; }
+
+constexpr const char* kIsolated = "      network:\n        mode: isolated\n        range: \"169.254.100.0/24\"\n";
+constexpr const char* kBridge = "      network:\n        gateway: 192.0.2.1/24\n";
+
+std::set<std::string> names() {
+  std::set<std::string> all;
+  for (const Json& vm : Json::parse(Runner::run("list --json").out)) all.insert(vm["name"]);
+  return all;
+}
+
+size_t running() {
+  size_t count = 0;
+  for (const Json& vm : Json::parse(Runner::run("list --json").out)) count += vm["state"] == "running" ? 1U : 0U;
+  return count;
+}
+
+using Names = std::set<std::string>;
+
+// What belongs to the network or to no VM stays; this is what a VM must not leave.
+std::string leftovers() {
+  std::string text;
+  for (const char* folder : {"/run/slicer", "/run/netns", "/var/lib/cni/results"})
+    if (exists(folder))
+      for (const auto& entry : std::filesystem::directory_iterator(folder))
+        if (entry.path() != Host::netns() && entry.path().filename() != ".tap.lock" &&
+            !entry.path().string().starts_with("/run/netns/host") && !entry.is_symlink())
+          text += entry.path().string() + "\n";
+  return text;
+}
+
+}  // namespace
+
+TEST_CASE("runner up: boots isolated VMs side by side, down leaves nothing of them") {
+  const Machine machine;
+  write(kFile, file_of(group("sandbox", 3, kIsolated)));
+  const std::string before = leftovers();
+  const Outcome up = Runner::run(std::string("up --detach ") + kFile);
+  INFO(up.out << up.err);
+  REQUIRE(up.ok());
+  CHECK(up.out.find(" (1 of 3)\n") != std::string::npos);
+  CHECK(up.out.find(" (3 of 3)\n") != std::string::npos);
+  CHECK(names() == Names{"sandbox-1", "sandbox-2", "sandbox-3"});
+  std::set<std::string> addresses;
+  for (const std::string& name : names()) {
+    CAPTURE(name);
+    const Json vm = Runner::vm(name);
+    CHECK(vm["network"] == "sandbox");
+    CHECK(vm["netns"] == "/run/netns/slicer-" + name);
+    CHECK(vm["tap"] == "tap0");
+    addresses.insert(std::string(vm["addresses"][0]));
+    CHECK(std::string(vm["addresses"][0]).starts_with("169.254.100."));
+    CHECK(Runner::says(name, "TINY-READY"));
+  }
+  CHECK(addresses.size() == 3);
+
+  SUBCASE("by the file") { CHECK(Runner::run(std::string("down ") + kFile).ok()); }
+  SUBCASE("by the group") { CHECK(Runner::run("down sandbox").ok()); }
+  SUBCASE("by the file, which was edited wrongly since") {
+    write(kFile, "config: [");
+    CHECK(Runner::run(std::string("down ") + kFile).ok());
+  }
+  CHECK(names().empty());
+  CHECK(leftovers() == before);
+  CHECK(run(words("ip -o route show table all")).out.find("169.254.100.") == std::string::npos);
+  // Once more: nothing to do for a file, and no such group.
+  CHECK(Runner::run(std::string("down ") + kFile).ok());
+  const Outcome again = Runner::run("down sandbox");
+  CHECK(again.exit_code == 1);
+  CHECK(again.err.starts_with("slicer-run: no VM of a host group 'sandbox' is up\n"));
+}
+
+TEST_CASE("runner up: a bridge group gets its bridge, and each VM its own of the addresses") {
+  const Machine machine;
+  write(kFile, file_of(group("vm", 2, std::string(kBridge) + "        addresses: [192.0.2.30, 192.0.2.20]\n")));
+  const Outcome up = Runner::run(std::string("up -d ") + kFile);
+  INFO(up.out << up.err);
+  REQUIRE(up.ok());
+  CHECK(Runner::vm("vm-1")["addresses"] == Json::array({"192.0.2.30/24"}));
+  CHECK(Runner::vm("vm-2")["addresses"] == Json::array({"192.0.2.20/24"}));
+  CHECK(run(words("ip -o addr show dev brvm0")).out.find("192.0.2.1/24") != std::string::npos);
+  CHECK(run(words("ip -o link show master brvm0")).out.find("vmtap1") != std::string::npos);
+  CHECK(Runner::run("down vm").ok());
+  CHECK(run(words("ip -o link show master brvm0")).out == "");
+}
+
+TEST_CASE("runner up: what new prints is what up takes") {
+  const Machine machine;
+  for (const std::string line : {"new sandbox --net=isolated --count=1", "new sandbox --count=1",
+                                 "new sandbox --net=isolated --isolated-range 169.254.40.0/24 --count=1"}) {
+    CAPTURE(line);
+    const Outcome made = Runner::run(line);
+    REQUIRE(made.ok());
+    std::string yaml = made.out;
+    yaml.insert(yaml.find("      network:"), "      ram_mb: 16\n      image: /run/image\n");
+    const Outcome up = Runner::run("up --detach -", yaml);
+    INFO(yaml << up.out << up.err);
+    CHECK(up.ok());
+    CHECK(names() == Names{"sandbox-1"});
+    CHECK(Runner::run("down sandbox").ok());
+  }
+}
+
+TEST_CASE("runner new: an isolated group's YAML shows the host's own LAN") {
+  const Machine machine;
+  CHECK(Runner::run("new sandbox --net=isolated").out.find("# drop: [\"198.51.100.0/24\"]\n") != std::string::npos);
+}
+
+TEST_CASE("runner new: the subnet of a bridge group is one that the host has no route to") {
+  const Machine machine;
+  const std::string line = "gateway: 192.168.";
+  const std::string first = Runner::run("new vm").out;
+  const size_t at = first.find(line);
+  REQUIRE(at != std::string::npos);
+  const std::string address = first.substr(at + 9, first.find('/', at) - at - 9);
+  (void)must("ip addr add " + address + "/28 dev lan0");
+  const std::string second = Runner::run("new vm").out;
+  CHECK(second.find(line) != std::string::npos);
+  CHECK(second.find(address + "/24") == std::string::npos);
+}
+
+TEST_CASE("runner up: count 0 is said") {
+  const Machine machine;
+  write(kFile, file_of(group("sandbox", 0, kIsolated)));
+  const Outcome up = Runner::run(std::string("up ") + kFile);
+  CHECK(up.ok());
+  CHECK(up.out == "host group 'sandbox': count is 0, so no VM is booted; write count: 1 to boot one\n");
+}
+
+TEST_CASE("runner up: in the foreground until a signal, then the VMs are shut down") {
+  const Machine machine;
+  write(kFile, file_of(group("sandbox", 2, kIsolated)));
+  for (const int number : {SIGINT, SIGTERM}) {
+    CAPTURE(number);
+    const Background up(Runner::argv(std::string("up ") + kFile), "");
+    REQUIRE(eventually([] { return running() == 2; }, 20s));
+    REQUIRE(kill(up.pid(), number) == 0);
+    CHECK(eventually([&] { return !runs(up.pid()); }, 30s));
+    CHECK(names().empty());
+    CHECK_FALSE(exists("/run/slicer/.group-sandbox.lock"));
+  }
+}
+
+TEST_CASE("runner up: a VM that ends is cleaned up after, with the last one up ends") {
+  const Machine machine;
+  write(kFile, file_of(group("sandbox", 2, kIsolated)));
+  const Background up(Runner::argv(std::string("up ") + kFile), "");
+  REQUIRE(eventually([] { return running() == 2; }, 20s));
+  REQUIRE(kill(Runner::vm("sandbox-1")["hypervisorPid"], SIGKILL) == 0);
+  CHECK(Runner::gone("sandbox-1"));
+  CHECK(runs(up.pid()));
+  // The supervisor killed: nobody but `up` is left to remove what the VM had.
+  REQUIRE(kill(Runner::vm("sandbox-2")["supervisorPid"], SIGKILL) == 0);
+  CHECK(Runner::gone("sandbox-2"));
+  CHECK(eventually([] { return !exists("/run/netns/slicer-sandbox-2"); }));
+  CHECK(eventually([&] { return !runs(up.pid()); }));
+}
+
+TEST_CASE("runner down: ends an up in the foreground with its VMs") {
+  const Machine machine;
+  write(kFile, file_of(group("sandbox", 2, kIsolated)));
+  const Background up(Runner::argv(std::string("up ") + kFile), "");
+  REQUIRE(eventually([] { return running() == 2; }, 20s));
+  const Outcome down = Runner::run("down sandbox");
+  INFO(down.err);
+  CHECK(down.ok());
+  CHECK_FALSE(runs(up.pid()));
+  CHECK(names().empty());
+}
+
+TEST_CASE("runner up: killed, its VMs run on; the next keeps them") {
+  const Machine machine;
+  write(kFile, file_of(group("sandbox", 2, kIsolated)));
+  {
+    const Background up(Runner::argv(std::string("up ") + kFile), "");
+    REQUIRE(eventually([] { return running() == 2; }, 20s));
+  }
+  const Json before = Runner::vm("sandbox-1");
+  CHECK(running() == 2);
+  write(kFile, file_of(group("sandbox", 3, kIsolated)));
+  const Outcome up = Runner::run(std::string("up -d ") + kFile);
+  INFO(up.err);
+  CHECK(up.ok());
+  CHECK(up.err.find("slicer-run: sandbox-1 runs already\n") != std::string::npos);
+  CHECK(up.out.starts_with("sandbox-3 runs: "));
+  CHECK(Runner::vm("sandbox-1") == before);
+  CHECK(Runner::run("down sandbox").ok());
+  CHECK(names().empty());
+}
+
+TEST_CASE("runner up: one VM that cannot be booted does not stop the others") {
+  const Machine machine;
+  write(kFile, file_of(group("vm", 2, std::string(kBridge) + "        range: 192.0.2.9-192.0.2.9\n")));
+  const Outcome up = Runner::run(std::string("up -d ") + kFile);
+  INFO(up.out << up.err);
+  CHECK(up.exit_code == 1);
+  CHECK(names().size() == 1);
+  CHECK(up.err.find("no address is free") != std::string::npos);
+  CHECK(Runner::run("down vm").ok());
+}
+
+TEST_CASE("runner up: what is in the way is told before anything is made") {
+  const Machine machine;
+  struct Case {
+    std::string yaml;
+    std::string message;
+  };
+  const std::string other = "/run/other.yaml";
+  write(other, file_of(group("taken", 1, kIsolated)));
+  REQUIRE(Runner::run("up -d " + other).ok());
+  REQUIRE(Runner::start("vm-2").ok());
+  for (const auto& [yaml, message] : std::vector<Case>{
+           {file_of(group("taken", 1, kIsolated)),
+            "slicer-run: host group 'taken' is up from another file, '/run/other.yaml'\n"},
+           {file_of(group("vm", 2, kBridge)), "slicer-run: VM 'vm-2' exists and is not of host group 'vm'\n"},
+           {file_of(group("host", 1, kBridge)),
+            "slicer-run: /run/groups.yaml: host group \"host\" has the name of the "
+            "network in '/etc/cni/net.d/host.conflist'\n"},
+           {file_of(group("x", 1, "      network_name: none\n")),
+            "slicer-run: find network 'none' in '/etc/cni/net.d': no such network\n"},
+           {file_of(group("x", 1, "      netwrok: {}\n")),
+            "slicer-run: /run/groups.yaml:7:7: config.host_groups[0].netwrok: unknown key\n"
+            "slicer-run: hint: did you mean \"network\"?\n"}}) {
+    CAPTURE(yaml);
+    write(kFile, yaml);
+    const Outcome up = Runner::run(std::string("up -d ") + kFile);
+    CHECK(up.exit_code == 1);
+    CHECK(up.out == "");
+    CHECK_MESSAGE(up.err.starts_with(message), up.err);
+    CHECK(names() == Names{"taken-1", "vm-2"});
+  }
+}
+
+TEST_CASE("runner up: two files at once, each down by itself") {
+  const Machine machine;
+  write("/run/a.yaml", file_of(group("a", 1, kIsolated)));
+  write("/run/b.yaml", file_of(group("b", 1, kIsolated)));  // the same range: blocks are never shared
+  const Background a(Runner::argv("up /run/a.yaml"), "");
+  const Background b(Runner::argv("up /run/b.yaml"), "");
+  REQUIRE(eventually([] { return running() == 2; }, 20s));
+  CHECK(Runner::vm("a-1")["addresses"] != Runner::vm("b-1")["addresses"]);
+  CHECK(Runner::run("down /run/a.yaml").ok());
+  CHECK(names() == Names{"b-1"});
+  CHECK(runs(b.pid()));
+  CHECK_FALSE(runs(a.pid()));
+  CHECK(Runner::run("down b").ok());
+}
+
+TEST_CASE("runner vm new: lists that the network cannot take are refused, not dropped") {
+  const Machine machine;
+  const Outcome made = Runner::start("demo-1", "host", "--drop 192.0.2.0/24");
+  CHECK(made.exit_code == 1);
+  CHECK(made.err.starts_with(
+      "slicer-run: network 'host' takes no \"policy\" of a VM: no plugin of it declares that capability\n"));
+  CHECK(Runner::calls().empty());
+  CHECK(Runner::start("demo-1", "host", "--drop 192.0.2.1/24").err.starts_with("slicer-run: --drop: "));
+}
+
+}  // namespace slicer::test
