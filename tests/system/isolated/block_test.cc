@@ -1,0 +1,162 @@
+// Which blocks are given: never one that somebody uses.
+#include <doctest/doctest.h>
+
+#include <cstdio>
+#include <set>
+
+#include "tests/system/isolated/isolated_support.h"
+
+using namespace slicer::test;
+using namespace slicer::test::isolated;
+
+namespace {
+
+/// Namespaces that nothing is started in.
+std::vector<std::unique_ptr<Netns>> boxes(int count) {
+  std::vector<std::unique_ptr<Netns>> made;
+  for (int i = 0; i < count; ++i) made.push_back(std::make_unique<Netns>("box-" + std::to_string(i)));
+  return made;
+}
+
+std::string given(const Json& conf, const Netns& box, const std::string& id) {
+  return ip_of(add(conf, call_in("ADD", box, id)), 4);
+}
+
+}  // namespace
+
+TEST_CASE("isolated blocks: those that the host uses are skipped, one by one") {
+  const Host host;
+  const auto box = boxes(3);
+  (void)must("ip link add up0 type bridge");
+  (void)must("ip link set up0 up");
+  const Json conf = with(sandbox_conf(), "range", "169.254.100.0/26");  // 16 blocks
+  (void)must("ip addr add 169.254.100.1/32 dev up0");                   // block 0: the host's own address
+  (void)must("ip route add 169.254.100.7/32 dev up0");                  // block 1: a route to its broadcast address
+  (void)must("ip route add 169.254.100.8/29 dev up0");                  // blocks 2 and 3
+  (void)must("ip route add 169.254.0.0/16 dev up0 scope link metric 1003");  // RHEL's: says nothing
+  CHECK(given(conf, *box[0], "vm-0") == "169.254.100.18");
+  CHECK(given(conf, *box[1], "vm-1") == "169.254.100.22");
+  SUBCASE("a route to the whole range, or more of it than that") {
+    (void)must("ip route add 169.254.100.0/26 dev up0");
+    const Answer answer = call(conf, call_in("ADD", *box[2], "vm-2"));
+    INFO(answer.text());
+    CHECK_FALSE(answer.ok());
+    CHECK(answer.msg().find("169.254.100.0/26") != std::string::npos);
+    (void)must("ip route del 169.254.100.0/26 dev up0");
+    CHECK(call(conf, call_in("ADD", *box[2], "vm-2")).ok());
+  }
+  SUBCASE("a shorter route says nothing") {
+    (void)must("ip route add 169.254.100.0/24 dev up0");
+    CHECK(given(conf, *box[2], "vm-2") == "169.254.100.26");
+  }
+}
+
+TEST_CASE("isolated blocks: a skip is paid once") {
+  const Host host;
+  const auto box = boxes(2);
+  (void)must("ip link add up0 type bridge");
+  (void)must("ip link set up0 up");
+  (void)must("ip route add 169.254.100.0/24 dev up0");  // 64 blocks
+  const Json conf = sandbox_conf();
+  const auto questions = [&](const Netns& netns, const std::string& id) {
+    // Every question to the routing table is one sendmsg() of ours.
+    const Call how = call_in("ADD", netns, id);
+    const Outcome traced =
+        run({"strace", "-f", "-e", "trace=sendmsg,sendto", "-o", "/run/trace", bin_dir() + "/" + kPlugin},
+            {.in = conf.dump(), .env = cni_environment(how)});
+    if (traced.exit_code == 127) return -1;
+    if (!traced.ok()) give_up(traced.out + traced.err);
+    return std::stoi(run({"grep", "-c", "send", "/run/trace"}).out);
+  };
+  const int first = questions(*box[0], "vm-0");
+  if (first < 0) SLICER_SKIP("needs the program strace");
+  const int second = questions(*box[1], "vm-1");
+  CAPTURE(first);
+  CAPTURE(second);
+  CHECK(first > second + 60);
+}
+
+TEST_CASE("isolated blocks: well-known addresses are never given") {
+  const Host host;
+  const auto box = boxes(3);
+  CHECK(given(with(sandbox_conf(), "range", "169.254.1.0/29"), *box[0], "vm-0") == "169.254.1.6");
+  CHECK(given(with(sandbox_conf("two"), "range", "169.254.169.248/29"), *box[1], "vm-1") == "169.254.169.250");
+  CHECK_FALSE(call(with(sandbox_conf("two"), "range", "169.254.169.248/29"), call_in("ADD", *box[2], "vm-2")).ok());
+}
+
+TEST_CASE("isolated blocks: an explicit range that is full says so; a network without one moves on") {
+  const Host host;
+  const auto box = boxes(3);
+  const Json conf = with(sandbox_conf(), "range", "192.0.2.4/30");
+  CHECK(given(conf, *box[0], "vm-0") == "192.0.2.6");
+  const Answer full = call(conf, call_in("ADD", *box[1], "vm-1"));
+  INFO(full.text());
+  CHECK_FALSE(full.ok());
+  CHECK(full.msg().find("192.0.2.4/30") != std::string::npos);
+  const Answer status = call(conf, {.command = "STATUS"});
+  CHECK(status.code() == 50);
+
+  const Json free = with(sandbox_conf(), "range", nullptr);  // "sandbox": 169.254.248.0/22, then 169.254.4.0/22
+  CHECK(given(free, *box[1], "vm-1") == "169.254.248.2");
+  (void)must("ip link add up0 type bridge");
+  (void)must("ip link set up0 up");
+  (void)must("ip route add 169.254.248.0/22 dev up0");
+  CHECK(given(free, *box[2], "vm-2") == "169.254.4.2");
+  CHECK(call(free, {.command = "STATUS"}).ok());
+}
+
+TEST_CASE("isolated blocks: overlapping ranges of other networks and other data directories share no block") {
+  const Host host;
+  const auto box = boxes(6);
+  std::set<std::string> seen;
+  for (int i = 0; i < 6; ++i) {
+    Json conf =
+        with(sandbox_conf("net-" + std::to_string(i)), "range", i % 2 == 0 ? "169.254.100.0/22" : "169.254.100.0/24");
+    if (i >= 2) conf["ipam"] = {{"type", "slicer-ipam"}, {"dataDir", "/var/lib/cni/data-" + std::to_string(i / 2)}};
+    CHECK(seen.insert(given(conf, *box[static_cast<size_t>(i)], "vm")).second);
+  }
+  CHECK(seen.size() == 6);
+}
+
+TEST_CASE("isolated blocks: sixteen ADDs at once, of two data directories, then sixteen DELs") {
+  const Host host;
+  const auto box = boxes(16);
+  (void)settled_snapshot(sandbox_conf(), call_in("ADD", *box[0]));
+  const std::string before = snapshot();
+  const auto at_once = [&](const std::string& command) {
+    std::vector<std::unique_ptr<Background>> running;
+    for (size_t i = 0; i < box.size(); ++i) {
+      running.push_back(std::make_unique<Background>([&, i] {
+        Json conf = sandbox_conf();
+        if (i % 2 == 1) conf["ipam"] = {{"type", "slicer-ipam"}, {"dataDir", "/var/lib/cni/other"}};
+        const Answer answer = call(conf, call_in(command, *box[i], "vm-" + std::to_string(i)));
+        (void)run({"touch", "/run/" + command + "-" + std::to_string(i) + (answer.ok() ? "-ok" : "-failed")});
+      }));
+    }
+    const bool ended = eventually([&] { return run({"sh", "-c", "ls /run/" + command + "-* | wc -l"}).out == "16\n"; },
+                                  std::chrono::seconds(60));
+    CHECK(ended);
+    CHECK(run({"sh", "-c", "ls /run/" + command + "-*-ok | wc -l"}).out == "16\n");
+    (void)run({"sh", "-c", "rm -f /run/" + command + "-*"});
+  };
+  at_once("ADD");
+  std::set<std::string> addresses;
+  for (const auto& each : box) addresses.insert(must("ip -4 -o addr show dev tap0", each->path()));
+  CHECK(addresses.size() == 16);
+  at_once("DEL");
+  CHECK(difference(before, snapshot()) == "");
+}
+
+TEST_CASE("isolated blocks: a restarted VM gets the address it asks for, or is told that it is in use") {
+  const Host host;
+  const auto box = boxes(3);
+  Call how = call_in("ADD", *box[0], "vm-0");
+  how.args = "IP=169.254.100.42";
+  CHECK(ip_of(add(sandbox_conf(), how), 4) == "169.254.100.42");
+  how = call_in("ADD", *box[1], "vm-1");
+  how.args = "IP=169.254.100.42";
+  CHECK_FALSE(call(sandbox_conf(), how).ok());
+  how = call_in("ADD", *box[2], "vm-2");
+  how.args = "IP=169.254.103.254";
+  CHECK(ip_of(add(with(sandbox_conf(), "range", "169.254.100.0/22"), how), 4) == "169.254.103.254");
+}
