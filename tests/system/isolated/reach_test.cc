@@ -79,3 +79,49 @@ TEST_CASE("isolated reach: no other VM, of the same network, of another, of a br
     CHECK_FALSE(pings(Host::netns(), vm->ip()));
   }
 }
+
+TEST_CASE("isolated reach: the host's rules hold by themselves, whatever becomes of the namespace's table") {
+  const Host host;
+  const Surroundings around;
+  const BridgeVm bridged;
+  const Vm vm(sandbox_conf());
+  const Vm same(sandbox_conf(), "vm-2");
+  const std::string bridge_ip = ip_of(bridged.result, 4);
+  // A metadata service behind the host, and machines that know the way to the VMs.
+  (void)must("ip addr add 169.254.169.254/32 dev lan0", around.machine.path());
+  (void)must("ip route add 169.254.169.254 via 198.51.100.3");
+  (void)must("ip route add 169.254.100.0/22 via 198.51.100.2", around.machine.path());
+  for (const Vm* each : {&vm, &same}) (void)must("nft delete table inet slicer-vm", each->box.path());
+  REQUIRE(pings(Host::netns(), "169.254.169.254"));
+  REQUIRE(vm.pings(Surroundings::kInternet));
+  REQUIRE(vm.pings(Surroundings::kLanMachine));
+  for (const std::string& ip : {std::string(Surroundings::kHost), std::string("192.0.2.1"), bridge_ip, same.ip(),
+                                std::string("169.254.169.254")}) {
+    CAPTURE(ip);
+    CHECK_FALSE(vm.pings(ip));
+  }
+  CHECK_FALSE(pings(around.machine.path(), vm.ip()));
+  CHECK_FALSE(pings(bridged.guest->netns(), vm.ip()));
+  CHECK_FALSE(pings(Host::netns(), vm.ip()));
+}
+
+TEST_CASE("isolated reach: IPv6 is closed even where the namespace lets it through") {
+  const Host host;
+  const Surroundings around;
+  const Vm vm(sandbox_conf());
+  const std::string end = vm.result["interfaces"][0]["name"];
+  const std::string uplink = "slu" + end.substr(3);
+  (void)must("nft delete table inet slicer-vm", vm.box.path());
+  (void)must("sysctl -qw net.ipv6.conf." + uplink + ".disable_ipv6=0", vm.box.path());
+  (void)must("ip addr add 2001:db8:7::2/64 dev " + uplink + " nodad", vm.box.path());
+  (void)must("ip -6 route add default dev " + uplink, vm.box.path());
+  (void)must("ip -6 neigh add " + std::string(Surroundings::kHost6) + " lladdr " +
+                 vm.result["interfaces"][0]["mac"].get<std::string>() + " dev " + uplink + " nud permanent",
+             vm.box.path());
+  SUBCASE("the link has none") {}
+  SUBCASE("somebody switches it on again") {
+    (void)must("sysctl -qw net.ipv6.conf." + end + ".disable_ipv6=0");
+    (void)must("ip -6 route add 2001:db8:7::/64 dev " + end);
+  }
+  CHECK_FALSE(pings(vm.box.path(), Surroundings::kHost6));
+}
