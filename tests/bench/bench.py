@@ -169,7 +169,7 @@ class Bench:
     def __init__(self, options):
         self.options = options
         self.ours_dir = os.path.join(options.root, "build/release/bin")
-        self.upstream_dir = os.path.join(options.root, "build/harness/bin")
+        self.upstream_dir = os.path.join(options.root, "build/harness", "bin-static" if options.static else "bin")
         timed = os.path.join(options.root, "build/bench/timed")
         self.ours, self.upstream = Host("ours", timed), Host("theirs", timed)
         self.table = Table(options.smoke, options.only)
@@ -358,8 +358,8 @@ class Bench:
 
     def runner(self):
         """`slicer-run vm new`, from its start to the hypervisor's exec, less the time that the chain's plugins take."""
-        folder = tempfile.mkdtemp()
-        os.chmod(folder, 0o755)  # slicer-vm reads it
+        folder = tempfile.mkdtemp(dir="/run")
+        os.chmod(folder, 0o755)  # slicer-vm comes here
         os.symlink("/bin/false", os.path.join(folder, "qemu-system-x86_64"))  # a hypervisor that ends at once
         for name, line in (("passwd", "slicer-vm:x:990:990::/nonexistent:/usr/sbin/nologin"), ("group", "slicer-vm:x:990:")):
             with open(f"/etc/{name}", encoding="utf-8") as file:
@@ -404,7 +404,8 @@ class Bench:
     def write(self):
         path = self.options.json or os.path.join(self.options.root, "build/bench/bench.json")
         with open(path, "w", encoding="utf-8") as file:
-            json.dump({"upstream": "plugins v1.9.1, CGO_ENABLED=0, default backends: " + default_backends(),
+            build = "as its releases, without cgo" if self.options.static else "by go install's defaults, with cgo"
+            json.dump({"upstream": f"plugins v1.9.1, built {build}; default backends: {default_backends()}",
                        "kernel": os.uname().release, "cores": os.cpu_count(), "rows": self.table.rows}, file, indent=1)
         print(f"written: {path}")
 
@@ -421,6 +422,7 @@ def main():
     parser.add_argument("--pairs", type=int, default=40)
     parser.add_argument("--json")
     parser.add_argument("--only")
+    parser.add_argument("--static", action="store_true")
     parser.add_argument("--smoke", action="store_true")
     bench = Bench(parser.parse_args())
     print(f"upstream's default backends: {default_backends()}\n")
