@@ -211,6 +211,20 @@ Result<void> Runtime::find_plugins(const Conflist& network) const {
   return {};
 }
 
+Result<void> Runtime::repeat_add(const Conflist& network, const PluginConf& plugin,
+                                 const AttachmentConf& attachment) const {
+  TRY(check_call(network, attachment));
+  const Json prev_result = TRY(cached_result(cache_, network, attachment));
+  if (prev_result.is_null())
+    return fail(Kind::kNotFound, fmt::format("find the result of '{}' on network '{}': it is not in the cache",
+                                             attachment.container_id, network.name));
+  const std::string config = cni::dump_json(attachment_config(network, plugin, attachment, prev_result));
+  TRY(call(network.name, plugin.type, Command::kAdd, attachment, config));
+  if (TRY(cache_.load(key_of(network, attachment)))) return {};
+  TRY(call(network.name, plugin.type, Command::kDel, attachment, config));
+  return {};
+}
+
 Result<void> Runtime::check(const Conflist& network, const AttachmentConf& attachment) const {
   TRY(check_call(network, attachment));
   if (!cni::version_at_least(network.cni_version, "0.4.0"))

@@ -66,6 +66,11 @@ class Runtime {
   /// Error: kNotFound, with the first that is not.
   [[nodiscard]] Result<void> find_plugins(const Conflist& network) const;
 
+  /// ADD of one plugin again, with the cached result before it, for a plugin whose ADD may be repeated and takes what
+  /// was edited in its configuration (slicer-firewall); its answer is not kept. An attachment whose DEL came meanwhile
+  /// gets the plugin's DEL once more. Error: kNotFound, the attachment has no cached result; else as add().
+  Result<void> repeat_add(const Conflist& network, const PluginConf& plugin, const AttachmentConf& attachment) const;
+
   /// CHECK, in order, with the cached result; success unrun when the network says disableCheck.
   /// Errors: kUnsupportedVersion below 0.4.0.
   Result<void> check(const Conflist& network, const AttachmentConf& attachment) const;

@@ -8,6 +8,7 @@
 #include "lib/base/log.h"
 #include "lib/cni/json.h"
 #include "runner/chain/conflist.h"
+#include "runner/commands/network_reload.h"
 #include "runner/commands/network_rm.h"
 #include "runner/commands/network_show.h"
 #include "runner/commands/table.h"
@@ -59,10 +60,11 @@ void register_list_networks(CLI::App& network, Context& context) {
 }  // namespace
 
 void register_network(CLI::App& app, Context& context) {
-  CLI::App& network = *app.add_subcommand("network", "Show and remove networks");
+  CLI::App& network = *app.add_subcommand("network", "Show, change and remove networks");
   network.require_subcommand(1);
   register_list_networks(network, context);
   register_network_show(network, context);
+  register_network_reload(network, context);
   register_network_rm(network, context);
 }
 

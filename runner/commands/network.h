@@ -1,5 +1,5 @@
 #pragma once
-// slicer-run network list | show NAME | rm NAME
+// slicer-run network list | show NAME | reload NAME | rm NAME
 
 #include "runner/commands/command.h"
 

@@ -11,6 +11,7 @@ void register_vm(CLI::App& app, Context& context) {
   register_list(vm, context);
   register_vm_console(vm, context);
   register_vm_logs(vm, context);
+  register_vm_firewall(vm, context);
   register_vm_rm(vm, context);
 }
 

@@ -295,4 +295,75 @@ TEST_CASE("runner vm new: lists that the network cannot take are refused, not dr
   CHECK(Runner::start("demo-1", "host", "--drop 192.0.2.1/24").err.starts_with("slicer-run: --drop: "));
 }
 
+TEST_CASE("runner vm firewall: the lists in force, and network reload: edited ones for VMs that run") {
+  const Machine machine;
+  const auto with_drop = [](const std::string& lists) { return file_of(group("vm", 2, kBridge + lists)); };
+  write(kFile, with_drop("        drop: [198.51.100.0/24, \"203.0.113.9:80\"]\n        allow: [198.51.100.3]\n"));
+  const Outcome up = Runner::run(std::string("up -d ") + kFile);
+  INFO(up.out << up.err);
+  REQUIRE(up.ok());
+  CHECK(Runner::run("vm firewall vm-1").out ==
+        "VM vm-1 on network 'vm': the network's lists; the counters are of all its VMs\n"
+        "passed 0 packets, dropped 0\n\n"
+        "DESTINATION                  PORTS  VERDICT\n"
+        "203.0.113.9                  80     drop\n"
+        "198.51.100.0-198.51.100.2    any    drop\n"
+        "198.51.100.4-198.51.100.255  any    drop\n"
+        "everything else              any    allow\n");
+  const Json shown = Json::parse(Runner::run("vm firewall vm-2 --json").out);
+  CHECK(shown["shared"] == true);
+  CHECK(shown["default"] == "allow");
+  CHECK(shown["lists"].size() == 3);
+
+  write(kFile, with_drop("        allow: [203.0.113.9]\n"));
+  const Outcome reload = Runner::run("network reload vm");
+  INFO(reload.out << reload.err);
+  CHECK(reload.ok());
+  CHECK(reload.out == "reloaded vm-1 (vmtap0)\nreloaded vm-2 (vmtap1)\n");
+  const Json edited = Json::parse(Runner::run("vm firewall vm-1 --json").out);
+  INFO(edited.dump(2));
+  CHECK(edited["default"] == "drop");
+  CHECK(edited["lists"] == Json::array({{{"destination", "203.0.113.9"}, {"verdict", "allow"}}}));
+
+  write(kFile, with_drop(""));
+  CHECK(Runner::run("network reload vm").ok());
+  CHECK(Runner::run("vm firewall vm-1").out == "VM vm-1 on network 'vm': no lists, everything is allowed\n");
+  CHECK(Runner::run("down vm").ok());
+  const Outcome gone = Runner::run("network reload vm");
+  CHECK(gone.exit_code == 1);
+  CHECK(gone.err.starts_with("slicer-run: find network 'vm' in '/etc/cni/net.d': no such network\n"));
+}
+
+TEST_CASE("runner vm new: lists of one VM are its own, and a reload of the network leaves them") {
+  const Machine machine;
+  const auto conflist = [](const Json& drop) {
+    const Json ipam = {{"type", "slicer-ipam"}, {"subnet", "192.0.2.0/24"}, {"routes", {{{"dst", "0.0.0.0/0"}}}}};
+    const Json bridge = {{"type", "slicer-bridge"}, {"bridge", "br0"}, {"isGateway", true}, {"ipam", ipam}};
+    const Json firewall = {{"type", "slicer-firewall"}, {"drop", drop}, {"capabilities", {{"policy", true}}}};
+    const Json list = {
+        {"cniVersion", "1.0.0"}, {"name", "lan"}, {"netns", "host"}, {"plugins", Json::array({bridge, firewall})}};
+    write("/etc/cni/net.d/10-lan.conflist", list.dump());
+  };
+  conflist(Json::array({"198.51.100.3"}));
+  REQUIRE(Runner::start("demo-1", "lan").ok());
+  REQUIRE(Runner::start("demo-2", "lan", "--drop 203.0.113.0/24,198.51.100.7:22 --default allow").ok());
+  const auto lists = [](const std::string& name) {
+    return Json::parse(Runner::run("vm firewall " + name + " --json").out);
+  };
+  CHECK(lists("demo-1")["lists"] == Json::array({{{"destination", "198.51.100.3"}, {"verdict", "drop"}}}));
+  const Json own = Json::array({{{"destination", "198.51.100.7"}, {"ports", "22"}, {"verdict", "drop"}},
+                                {{"destination", "203.0.113.0/24"}, {"verdict", "drop"}}});
+  CHECK(lists("demo-2")["shared"] == false);
+  CHECK(lists("demo-2")["lists"] == own);
+
+  conflist(Json::array({"198.51.100.4"}));
+  const Outcome reload = Runner::run("network reload lan");
+  INFO(reload.out << reload.err);
+  CHECK(reload.ok());
+  CHECK(lists("demo-1")["lists"] == Json::array({{{"destination", "198.51.100.4"}, {"verdict", "drop"}}}));
+  CHECK(lists("demo-2")["lists"] == own);
+  CHECK(Runner::run("vm rm demo-2").ok());
+  CHECK(lists("demo-1")["shared"] == true);
+}
+
 }  // namespace slicer::test

@@ -1,0 +1,26 @@
+#pragma once
+// The lists that are in force for a VM, read from the kernel.
+
+#include <optional>
+
+#include "lib/base/result.h"
+#include "lib/netfilter/backend.h"
+#include "runner/state/vm_record.h"
+
+namespace slicer::runner {
+
+enum class PolicyScope {
+  kVm,         ///< lists of its own, on the host's side
+  kNetwork,    ///< the network's, which other VMs share
+  kNamespace,  ///< in the VM's own namespace (isolated)
+};
+
+struct PolicyView {
+  PolicyScope scope = PolicyScope::kNetwork;
+  std::optional<netfilter::PolicyInForce> policy = {};  ///< absent: nothing is closed
+};
+
+/// Errors: kUnavailable (it does not run), kUnsupportedField (an isolated VM, see docs), kSystem.
+Result<PolicyView> policy_of(const VmRecord& record);
+
+}  // namespace slicer::runner
