@@ -36,7 +36,7 @@ const char* scope_text(PolicyScope scope) {
     case PolicyScope::kNetwork:
       return "the network's lists; the counters are of all its VMs";
     case PolicyScope::kNamespace:
-      return "rules in its own namespace";
+      return "in its own namespace, with what is closed to every isolated VM";
   }
   return "?";
 }

@@ -3,14 +3,18 @@
 #include <algorithm>
 
 #include "lib/cni/attachment.h"
-#include "runner/chain/conflist.h"
+#include "lib/net/netns.h"
+#include "lib/netfilter/vm_policy.h"
 
 namespace slicer::runner {
 namespace {
 
-bool is_isolated(const VmRecord& record) {
-  const Result<chain::Conflist> network = chain::parse_conflist(record.conflist, "state of VM '" + record.name + "'");
-  return network && !network->plugins.empty() && network->plugins.front().type == "slicer-isolated";
+// An isolated VM's: they stand in its namespace.
+Result<std::optional<netfilter::PolicyInForce>> policy_in_namespace(const VmRecord& record) {
+  if (record.placement != Placement::kPrivate) return std::nullopt;
+  const net::Netns sandbox = TRY(net::Netns::open(record.netns));
+  const net::ScopedNetns inside = TRY(net::ScopedNetns::enter(sandbox));
+  return netfilter::read_vm_policy();
 }
 
 Result<PolicyView> policy_on_host(const VmRecord& record) {
@@ -34,10 +38,10 @@ Result<PolicyView> policy_on_host(const VmRecord& record) {
 Result<PolicyView> policy_of(const VmRecord& record) {
   if (!is_alive(record))
     return fail(Kind::kUnavailable, "VM '" + record.name + "' does not run", "slicer-run gc removes what it left");
-  if (is_isolated(record))
-    return fail(Kind::kUnsupportedField,
-                "read the lists in force of VM '" + record.name + "': it is isolated, and they stand in its namespace",
-                "nsenter --net=" + record.netns + " nft list table inet slicer-vm");
+  PolicyView view;
+  view.scope = PolicyScope::kNamespace;
+  view.policy = TRY(policy_in_namespace(record).context("read the lists in force of VM '" + record.name + "'"));
+  if (view.policy) return view;
   return policy_on_host(record);
 }
 

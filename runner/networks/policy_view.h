@@ -20,7 +20,7 @@ struct PolicyView {
   std::optional<netfilter::PolicyInForce> policy = {};  ///< absent: nothing is closed
 };
 
-/// Errors: kUnavailable (it does not run), kUnsupportedField (an isolated VM, see docs), kSystem.
+/// Errors: kUnavailable (it does not run), kBusy, kSystem.
 Result<PolicyView> policy_of(const VmRecord& record);
 
 }  // namespace slicer::runner

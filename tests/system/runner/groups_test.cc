@@ -366,4 +366,47 @@ TEST_CASE("runner vm new: lists of one VM are its own, and a reload of the netwo
   CHECK(lists("demo-1")["shared"] == true);
 }
 
+TEST_CASE("runner vm firewall: of an isolated VM, its own counters; network reload: each namespace's table") {
+  const Machine machine;
+  const auto with = [](const std::string& lists) { return file_of(group("sandbox", 2, kIsolated + lists)); };
+  write(kFile, with("        drop: [203.0.113.128/25, \"203.0.113.9:80-81\"]\n        allow: [203.0.113.200]\n"));
+  const Outcome up = Runner::run(std::string("up -d ") + kFile);
+  INFO(up.out << up.err);
+  REQUIRE(up.ok());
+  const auto lists = [](const std::string& name) {
+    return Json::parse(Runner::run("vm firewall " + name + " --json").out);
+  };
+  const auto has = [&](const std::string& name, const Json& entry) {
+    const Json all = lists(name)["lists"];
+    return std::find(all.begin(), all.end(), entry) != all.end();
+  };
+  INFO(lists("sandbox-1").dump(2));
+  CHECK(lists("sandbox-1")["shared"] == false);
+  CHECK(lists("sandbox-1")["default"] == "allow");
+  CHECK(has("sandbox-1", {{"destination", "203.0.113.9"}, {"ports", "80-81"}, {"verdict", "drop"}}));
+  CHECK(has("sandbox-1", {{"destination", "203.0.113.128-203.0.113.199"}, {"verdict", "drop"}}));
+  CHECK(has("sandbox-1", {{"destination", "203.0.113.201-203.0.113.255"}, {"verdict", "drop"}}));
+  CHECK(has("sandbox-1", {{"destination", "169.254.0.0/16"}, {"verdict", "drop"}}));
+  CHECK(has("sandbox-1", {{"destination", Surroundings::kHost}, {"verdict", "drop"}}));
+
+  write(kFile, with("        allow: [203.0.113.9]\n"));
+  const Outcome reload = Runner::run("network reload sandbox");
+  INFO(reload.out << reload.err);
+  CHECK(reload.ok());
+  CHECK(reload.out == "reloaded sandbox-1 (tap0)\nreloaded sandbox-2 (tap0)\n");
+  for (const char* name : {"sandbox-1", "sandbox-2"}) {
+    CHECK(lists(name)["default"] == "drop");
+    CHECK(lists(name)["lists"] == Json::array({{{"destination", "203.0.113.9"}, {"verdict", "allow"}}}));
+    CHECK(lists(name)["passed"] == 0);
+    CHECK(lists(name)["dropped"] == 0);
+  }
+
+  write(kFile, with(""));  // the firewall is out of the chain: its lists go with it
+  CHECK(Runner::run("network reload sandbox").ok());
+  CHECK(lists("sandbox-2")["default"] == "allow");
+  CHECK_FALSE(has("sandbox-2", {{"destination", "203.0.113.9"}, {"verdict", "allow"}}));
+  CHECK(has("sandbox-2", {{"destination", "169.254.0.0/16"}, {"verdict", "drop"}}));
+  CHECK(Runner::run("down sandbox").ok());
+}
+
 }  // namespace slicer::test

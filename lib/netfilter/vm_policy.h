@@ -1,0 +1,16 @@
+#pragma once
+// The lists of an isolated VM, read back from its namespace.
+
+#include <optional>
+
+#include "lib/base/result.h"
+#include "lib/netfilter/backend.h"
+
+namespace slicer::netfilter {
+
+/// What table `inet slicer-vm` of this thread's namespace enforces: the lists and what is closed to every isolated VM,
+/// compiled together, with packet counters. IPv4: IPv6 is closed altogether. None: there is no such table.
+/// Errors: kBusy (the ruleset changes all the time), kSystem.
+Result<std::optional<PolicyInForce>> read_vm_policy();
+
+}  // namespace slicer::netfilter
