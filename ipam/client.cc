@@ -23,6 +23,7 @@ Result<void> call(const cni::Request& request, cni::Command command, Verb ours) 
 Result<cni::CniResult> add(const cni::Request& request) {
   if (request.conf.ipam_type.empty()) return cni::CniResult{};
   if (is_ours(request)) return verbs::add(request);
+  (void)TRY(cni::find_plugin(request.conf.ipam_type, request.env.path));  // what never ran has nothing to undo
   Result<cni::CniResult> result = cni::delegate_add(request, request.conf.ipam_type);
   if (!result) {
     if (const Result<void> undone = del(request); !undone)

@@ -126,7 +126,7 @@ Result<void> ensure_directory(const std::string& path, unsigned mode) {
 }
 
 Result<FileLock> FileLock::acquire(const std::string& path, std::chrono::milliseconds limit) {
-  UniqueFd file(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  UniqueFd file(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!file.valid()) return fail_errno(errno, "open lock '" + path + "'");
   // flock(2) has no time limit and a signal handler is not a library's to install: ask, then wait a little longer each
   // time. Uncontended, this is one system call.

@@ -35,6 +35,7 @@ Result<void> delete_file(const std::string& path);
 Result<void> ensure_directory(const std::string& path, unsigned mode = 0755);
 
 /// An exclusive flock(2) on a file that is created when absent; released by the destructor or with the process.
+/// A symbolic link in its place is refused: who may write to the folder must not choose what root creates.
 class FileLock {
  public:
   /// Waits at most `limit`. Errors: kBusy (held by another for that long), kSystem.

@@ -17,9 +17,22 @@ std::string shown(const Json& value) {
 
 std::string quoted(const char* key) { return "\"" + std::string(key) + "\""; }
 
+// What a key wants, and how that is written.
+struct Type {
+  const char* name;
+  const char* form;
+};
+constexpr Type kString{"a string", "a JSON string, in double quotes"};
+constexpr Type kBool{"true or false", "true or false, without quotes"};
+constexpr Type kInteger{"an integer", "a whole JSON number, without quotes"};
+constexpr Type kStrings{"a list of strings", R"(a JSON list of strings: ["…", "…"])"};
+constexpr Type kObject{"an object", "a JSON object, in braces"};
+constexpr Type kList{"a list", "a JSON list, in brackets"};
+
 // `place` is a quoted key, with an index behind it for an item of a list.
-std::unexpected<Error> wrong_type(const std::string& place, const char* expected, const Json& value) {
-  return fail(Kind::kInvalidConfig, place + ": expected " + expected + ", got " + shown(value));
+std::unexpected<Error> wrong_type(const std::string& place, Type expected, const Json& value) {
+  return fail(Kind::kInvalidConfig, place + ": expected " + expected.name + ", got " + shown(value),
+              "write " + place + " as " + expected.form);
 }
 
 // The member `key`, or null for absent and for an explicit null.
@@ -43,7 +56,7 @@ std::string allowed(Bounds bounds) {
 Result<std::string> string_field(const Json& json, const char* key, std::string fallback) {
   const Json* value = TRY(member(json, key));
   if (value == nullptr) return fallback;
-  if (!value->is_string()) return wrong_type(quoted(key), "a string", *value);
+  if (!value->is_string()) return wrong_type(quoted(key), kString, *value);
   return value->get_ref<const std::string&>();
 }
 
@@ -54,7 +67,7 @@ Result<bool> bool_field(const Json& json, const char* key, bool fallback) {
 Result<std::optional<bool>> optional_bool_field(const Json& json, const char* key) {
   const Json* value = TRY(member(json, key));
   if (value == nullptr) return std::nullopt;
-  if (!value->is_boolean()) return wrong_type(quoted(key), "true or false", *value);
+  if (!value->is_boolean()) return wrong_type(quoted(key), kBool, *value);
   return value->get<bool>();
 }
 
@@ -65,7 +78,7 @@ Result<int64_t> int_field(const Json& json, const char* key, int64_t fallback, B
 Result<std::optional<int64_t>> optional_int_field(const Json& json, const char* key, Bounds bounds) {
   const Json* value = TRY(member(json, key));
   if (value == nullptr) return std::nullopt;
-  if (!value->is_number_integer()) return wrong_type(quoted(key), "an integer", *value);
+  if (!value->is_number_integer()) return wrong_type(quoted(key), kInteger, *value);
   const bool too_large = value->is_number_unsigned() && value->get<uint64_t>() > uint64_t{INT64_MAX};
   const int64_t number = too_large ? INT64_MAX : value->get<int64_t>();
   if (too_large || number < bounds.low || number > bounds.high)
@@ -78,9 +91,9 @@ Result<std::vector<std::string>> strings_field(const Json& json, const char* key
   const Json* value = TRY(member(json, key));
   std::vector<std::string> list;
   if (value == nullptr) return list;
-  if (!value->is_array()) return wrong_type(quoted(key), "a list of strings", *value);
+  if (!value->is_array()) return wrong_type(quoted(key), kStrings, *value);
   for (const Json& item : *value) {
-    if (!item.is_string()) return wrong_type(quoted(key) + "[" + std::to_string(list.size()) + "]", "a string", item);
+    if (!item.is_string()) return wrong_type(quoted(key) + "[" + std::to_string(list.size()) + "]", kString, item);
     list.push_back(item.get_ref<const std::string&>());
   }
   return list;
@@ -89,14 +102,14 @@ Result<std::vector<std::string>> strings_field(const Json& json, const char* key
 Result<Json> object_field(const Json& json, const char* key) {
   const Json* value = TRY(member(json, key));
   if (value == nullptr) return Json::object();
-  if (!value->is_object()) return wrong_type(quoted(key), "an object", *value);
+  if (!value->is_object()) return wrong_type(quoted(key), kObject, *value);
   return *value;
 }
 
 Result<Json> array_field(const Json& json, const char* key) {
   const Json* value = TRY(member(json, key));
   if (value == nullptr) return Json::array();
-  if (!value->is_array()) return wrong_type(quoted(key), "a list", *value);
+  if (!value->is_array()) return wrong_type(quoted(key), kList, *value);
   return *value;
 }
 
@@ -104,7 +117,7 @@ Result<Json> nested_field(const Json& json, std::initializer_list<const char*> k
   const Json* value = &json;
   const char* outer = nullptr;
   for (const char* key : keys) {
-    if (outer != nullptr && !value->is_object()) return wrong_type(quoted(outer), "an object", *value);
+    if (outer != nullptr && !value->is_object()) return wrong_type(quoted(outer), kObject, *value);
     value = TRY(member(*value, key));
     if (value == nullptr) return Json();
     outer = key;

@@ -1,6 +1,7 @@
 #pragma once
 // Typed access to the keys of a configuration. An absent key and an explicit null give the default; a wrong type is an
-// error that names the key: {"mtu": "big"} -> kInvalidConfig `"mtu": expected an integer, got "big"`.
+// error that names the key: {"mtu": "big"} -> kInvalidConfig `"mtu": expected an integer, got "big"`, with a hint that
+// says how to write it.
 
 #include <cstdint>
 #include <optional>

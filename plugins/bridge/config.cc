@@ -116,6 +116,16 @@ Result<std::optional<uint32_t>> id_argument(const cni::Environment& env, const c
               "pass a numeric user or group id");
 }
 
+/// A guest could do nothing with a name server that is no address; nor would a runtime say so.
+Result<cni::Dns> parse_dns(const Json& conf) {
+  cni::Dns dns = TRY(cni::parse_dns(TRY(cni::object_field(conf, "dns"))).context("\"dns\""));
+  for (const std::string& server : dns.nameservers)
+    (void)TRY(addr::parse_ip(server)
+                  .context("\"dns\": \"nameservers\"")
+                  .hint("give name servers by address, like \"192.0.2.53\""));
+  return dns;
+}
+
 /// Who may open the TAP: the call's word before the configuration's.
 Result<void> parse_owner(const Json& conf, const cni::Environment& env, Config& config) {
   const cni::Bounds ids{.low = 0, .high = kIdMax};
@@ -190,7 +200,7 @@ Result<Config> parse_config(const cni::NetConf& conf, const cni::Environment& en
   config.vlan = TRY(parse_vlan(raw));
   config.trunk = TRY(parse_trunk(raw));
   config.preserve_default_vlan = TRY(cni::bool_field(raw, "preserveDefaultVlan", true));
-  config.dns = TRY(cni::parse_dns(TRY(cni::object_field(raw, "dns"))));
+  config.dns = TRY(parse_dns(raw));
   config.mac = TRY(cni::requested_mac(conf, env));
   TRY(parse_guards(raw, config));
   TRY(parse_owner(raw, env, config));

@@ -37,21 +37,44 @@ int report(const Error& error) {
   return kExitFailed;
 }
 
-// The command that the line has got to, and what may follow it: for a word that is none of it.
-std::string unknown_word(const CLI::App& app, const std::string& word) {
+// The command that the line has got to.
+const CLI::App& last_command(const CLI::App& app) {
   const CLI::App* command = &app;
   while (!command->get_subcommands().empty()) command = command->get_subcommands().front();
+  return *command;
+}
+
+// The commands that may follow one.
+std::vector<std::string> commands_behind(const CLI::App& command) {
   std::vector<std::string> names;
-  for (const CLI::App* known : command->get_subcommands([](const CLI::App*) { return true; }))
+  for (const CLI::App* known : command.get_subcommands([](const CLI::App*) { return true; }))
     names.push_back(known->get_name());
+  return names;
+}
+
+// For a word that is none of what may follow.
+std::string unknown_word(const CLI::App& app, const std::string& word) {
+  const CLI::App& command = last_command(app);
+  const std::vector<std::string> names = commands_behind(command);
   const std::string allowed = names.empty() ? "" : fmt::format(": use one of {}", fmt::join(names, ", "));
-  return fmt::format("'{}' is not known behind '{}'{}", word, command->get_name(), allowed);
+  return fmt::format("'{}' is not known behind '{}'{}", word, command.get_name(), allowed);
+}
+
+// A line that ends before its command: whoever types that wants to see what there is.
+int show_commands(const CLI::App& command) {
+  log_line(
+      fmt::format("'{}' wants a command: one of {}", command.get_name(), fmt::join(commands_behind(command), ", ")));
+  (void)std::fputs(command.help().c_str(), stderr);
+  return kExitUsage;
 }
 
 // Help and version are errors to CLI11, with code 0.
 int usage(const CLI::App& app, const CLI::ParseError& error) {
   if (error.get_exit_code() == 0) return app.exit(error);
   const std::vector<std::string> rest = app.remaining(true);
+  const CLI::App& command = last_command(app);
+  if (rest.empty() && error.get_name() == "RequiredError" && !commands_behind(command).empty())
+    return show_commands(command);
   log_line(rest.empty() ? error.what() : unknown_word(app, rest.front()));
   log_line("hint: --help shows what there is");
   return kExitUsage;

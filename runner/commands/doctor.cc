@@ -20,8 +20,11 @@ using doctor::Level;
 
 Findings examine(const Settings& settings) {
   Findings findings;
-  if (geteuid() != 0)
-    findings.warn("root", "not root: some checks cannot be made, and some fail for that", "sudo slicer-run doctor");
+  if (geteuid() != 0) {
+    // Most of what follows would fail for that alone, and send its reader the wrong way.
+    findings.fail("root", "only root can examine a host", "run as root: sudo slicer-run doctor");
+    return findings;
+  }
   doctor::check_kernel(findings);
   doctor::check_host(settings, findings);
   const std::vector<doctor::CheckedNetwork> networks = doctor::check_networks(settings, findings);

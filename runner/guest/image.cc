@@ -1,5 +1,6 @@
 #include "runner/guest/image.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -15,9 +16,18 @@ constexpr const char* kHint = "make the demo image: sudo ./scripts/guest-image; 
 // The kernel's own limit is 2048 bytes on x86 (COMMAND_LINE_SIZE).
 constexpr size_t kMaxCmdline = 2048;
 
+std::string hint_for(const std::string& what) { return what == "kernel" ? kHint : "name a file: --" + what + " FILE"; }
+
+// `what` is the option's name too. A directory or a device would only be found out behind the ADD.
 Result<std::string> check_file(const std::string& what, const std::string& path) {
-  if (access(path.c_str(), R_OK) == 0) return path;
-  return fail(Kind::kNotFound, "open " + what + " '" + path + "': " + errno_text(errno), kHint);
+  const std::string action = "open " + what + " '" + path + "': ";
+  struct stat info{};
+  if (access(path.c_str(), R_OK) != 0 || stat(path.c_str(), &info) != 0)
+    return fail(Kind::kNotFound, action + errno_text(errno), hint_for(what));
+  if (S_ISREG(info.st_mode)) return path;
+  if (what != "disk") return fail(Kind::kInvalidConfig, action + "not a regular file", hint_for(what));
+  if (S_ISBLK(info.st_mode)) return path;
+  return fail(Kind::kInvalidConfig, action + "neither a file nor a block device", hint_for(what));
 }
 
 // The first of the names that is in the folder; empty: none.

@@ -84,7 +84,7 @@ class Child {
   void redirect() {
     const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     check(null >= 0 && dup2(null, STDIN_FILENO) == STDIN_FILENO, "open /dev/null");
-    const int log = open(spec_.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    const int log = open(spec_.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
     check(log >= 0 && dup2(log, STDOUT_FILENO) >= 0 && dup2(log, STDERR_FILENO) >= 0, "open the log");
     check(chdir("/") == 0, "go to /");
     (void)umask(0077);

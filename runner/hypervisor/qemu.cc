@@ -96,7 +96,8 @@ struct OpenFiles {
 };
 Result<OpenFiles> open_files(const Machine& machine) {
   OpenFiles files;
-  files.console_log = UniqueFd(open(machine.console_log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  files.console_log =
+      UniqueFd(open(machine.console_log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!files.console_log.valid()) return fail_errno(errno, "open '" + machine.console_log + "'");
   files.kernel = TRY(open_boot_file(machine.boot.kernel));
   if (!machine.boot.initrd.empty()) files.initrd = TRY(open_boot_file(machine.boot.initrd));

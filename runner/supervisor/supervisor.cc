@@ -172,7 +172,8 @@ class Supervisor {
   }
 
   void log_to_file() {
-    const UniqueFd log(open(files_.supervisor_log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+    const UniqueFd log(
+        open(files_.supervisor_log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600));
     if (log.valid())
       (void)dup2(log.get(), STDERR_FILENO);
     else

@@ -179,6 +179,13 @@ TEST_CASE("bridge fault: a TAP device that cannot be opened is said, and nothing
   CHECK(difference(before, snapshot()) == "");
 }
 
+TEST_CASE("bridge fault: an IPAM plugin that is not there is only said to be absent") {
+  const Host host;
+  const Json conf = with(demo_conf(), "/ipam/type", "no-such-ipam");
+  check_fault({.what = "no IPAM", .conf = conf, .code = 101, .named = "'no-such-ipam'"});
+  CHECK(call(conf, host_call("ADD")).err == "");
+}
+
 TEST_CASE("bridge fault: VLAN keys on a kernel without VLAN filtering") {
   const Host host;
   if (run(words("ip link add probe type bridge vlan_filtering 1")).ok()) SLICER_SKIP("this kernel has VLAN filtering");

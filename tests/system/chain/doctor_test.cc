@@ -213,3 +213,15 @@ TEST_CASE("doctor: an empty folder of networks") {
   CHECK(contains(report.of("conflist"), "warn: no network in '/etc/cni/net.d'"));
   CHECK(report.of("network").empty());
 }
+
+TEST_CASE("doctor: who is not root is told that, and nothing else") {
+  const OneNetwork host;
+  const Outcome told = run({"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", bin_dir() + "/slicer-run",
+                            "--cni-path", bin_dir(), "doctor"});
+  CHECK(told.exit_code == 1);
+  CHECK(told.out ==
+        "fail  root             only root can examine a host\n"
+        "                       do: run as root: sudo slicer-run doctor\n"
+        "0 ok, 0 to see to, 1 failed\n");
+  CHECK(told.err == "");
+}

@@ -224,6 +224,9 @@ TEST_CASE("runner: errors say what is wrong and what to do, and exit 1") {
            {"vm new demo-1 --network host",
             "slicer-run: find a kernel in image '/var/lib/slicer/images/demo': not there\n"
             "slicer-run: hint: make the demo image: sudo ./scripts/guest-image; or name a kernel: --kernel FILE\n"},
+           {"vm new demo-1 --network host --kernel /etc",
+            "slicer-run: open kernel '/etc': not a regular file\n"
+            "slicer-run: hint: make the demo image: sudo ./scripts/guest-image; or name a kernel: --kernel FILE\n"},
            {"vm rm demo-1", "slicer-run: no VM 'demo-1'\nslicer-run: hint: slicer-run list shows the VMs\n"},
            {"vm console demo-1", "slicer-run: no VM 'demo-1'\nslicer-run: hint: slicer-run list shows the VMs\n"},
            {"vm logs demo-1", "slicer-run: no VM 'demo-1'\nslicer-run: hint: slicer-run list shows the VMs\n"}}) {
@@ -260,6 +263,10 @@ TEST_CASE("runner: a wrong command line exits 2") {
     CHECK(outcome.out == "");
     CHECK(outcome.err.starts_with("slicer-run: "));
   }
+  const Outcome bare = Runner::run("");
+  for (const char* command : {"\n  vm ", "\n  list ", "\n  network ", "\n  gc ", "\n  doctor "})
+    CHECK_MESSAGE(bare.err.find(command) != std::string::npos, command);
+  CHECK(Runner::run("vm").err.find("\n  console ") != std::string::npos);
   CHECK(Runner::run("vm nwe").err.starts_with("slicer-run: 'nwe' is not known behind 'vm': use one of new, list, "));
   CHECK(Runner::run("--help").exit_code == 0);
   CHECK(Runner::run("--version").out.starts_with("slicer-run "));

@@ -79,3 +79,14 @@ TEST_CASE("FileLock: one holder at a time, free again after the holder") {
   }
   CHECK(FileLock::try_acquire(path));
 }
+
+TEST_CASE("FileLock: a symlink in the lock's place is refused, and its target is neither made nor opened") {
+  const Folder folder;
+  const std::string path = folder.path + "/lock";
+  REQUIRE(symlink((folder.path + "/target").c_str(), path.c_str()) == 0);
+  const auto lock = FileLock::try_acquire(path);
+  REQUIRE(!lock);
+  CHECK(lock.error().sys_errno == ELOOP);
+  CHECK(lock.error().message.find("'" + path + "'") != std::string::npos);
+  CHECK(folder.entries() == 1);
+}

@@ -61,6 +61,16 @@ TEST_CASE("fields: a wrong type names key, expectation and value") {
   CHECK(string_field(kConf, "i").error().kind == Kind::kInvalidConfig);
 }
 
+TEST_CASE("fields: a wrong type says how to write the right one") {
+  CHECK(string_field(kConf, "i").error().hint == R"(write "i" as a JSON string, in double quotes)");
+  CHECK(bool_field(kConf, "s", true).error().hint == R"(write "s" as true or false, without quotes)");
+  CHECK(int_field(kConf, "s", 0).error().hint == R"(write "s" as a whole JSON number, without quotes)");
+  CHECK(strings_field(kConf, "s").error().hint == R"(write "s" as a JSON list of strings: ["…", "…"])");
+  CHECK(strings_field(kConf, "mixed").error().hint == R"(write "mixed"[1] as a JSON string, in double quotes)");
+  CHECK(array_field(kConf, "o").error().hint == R"(write "o" as a JSON list, in brackets)");
+  CHECK(object_field(kConf, "l").error().hint == R"(write "l" as a JSON object, in braces)");
+}
+
 TEST_CASE("fields: a long value is shortened in messages") {
   CHECK(message_of(int_field(kConf, "long", 0)).size() < 120);
 }

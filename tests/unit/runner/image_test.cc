@@ -75,4 +75,17 @@ TEST_CASE("resolve_image: a missing file is named, with what to do") {
   CHECK(missing.error().message == "open kernel '/nonexistent/kernel': No such file or directory (ENOENT)");
 }
 
+TEST_CASE("resolve_image: what is no file is named with what it was to be, before anything is made") {
+  const TempFolder folder;
+  put(folder.path() + "/vmlinux");
+  const auto message = [&](const ImageOverrides& overrides) {
+    const auto files = resolve_image(folder.path(), overrides);
+    return files ? "accepted" : files.error().message;
+  };
+  CHECK(message({.kernel = "/etc"}) == "open kernel '/etc': not a regular file");
+  CHECK(message({.initrd = "/dev/null"}) == "open initrd '/dev/null': not a regular file");
+  CHECK(message({.disk = "/etc"}) == "open disk '/etc': neither a file nor a block device");
+  CHECK(resolve_image(folder.path(), {.disk = "/etc"}).error().hint == "name a file: --disk FILE");
+}
+
 }  // namespace slicer::runner

@@ -140,3 +140,9 @@ TEST_CASE("bridge config: a wrong value names its key") {
 }
 
 TEST_CASE("bridge config: unknown keys are ignored") { CHECK(parse(R"({"colour": "blue"})").has_value()); }
+
+TEST_CASE("bridge config: a nameserver that is no address") {
+  CHECK(names(R"({"dns": {"nameservers": ["192.0.2.53", "x"]}})", "\"dns\": \"nameservers\": "));
+  CHECK(names(R"({"dns": {"nameservers": ["192.0.2.53", "x"]}})", "'x'"));
+  CHECK(parse(R"({"dns": {"nameservers": ["192.0.2.53", "2001:db8::53"]}})").has_value());
+}
