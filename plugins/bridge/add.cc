@@ -68,10 +68,11 @@ Result<cni::CniResult> add(const cni::Request& request) {
   TRY(refuse_name_in_use(call));
   cni::CniResult result = TRY(reserve_addresses(call, undo));
   Bridge bridge = TRY(ensure_bridge(call, undo));
+  undo_network_rules(call, bridge, undo);
   TRY(ensure_vlan_gateway(call, bridge, undo));
   TRY(ensure_gateway(call, bridge, gateway_addresses(result, call.config), undo));
   Attached attached = TRY(attach_or_explain(call, bridge, result, undo));
-  TRY(ensure_network_rules(call, bridge, result, undo));
+  TRY(ensure_network_rules(call, result));
   result.interfaces = std::move(attached.interfaces);
   for (cni::IpConfig& ip : result.ips) ip.interface = attached.guest;
   undo.commit();

@@ -6,6 +6,7 @@
 
 #include "lib/net/address.h"
 #include "lib/net/bridge_port.h"
+#include "plugins/bridge/vlan_gateway.h"
 
 namespace slicer::bridge {
 namespace {
@@ -107,7 +108,7 @@ Result<void> check_gateway(Call& call, const Bridge& bridge, const std::vector<a
     if (TRY(net::has_address(call.host, bridge.gateway_index, gateway))) continue;
     return fail(Kind::kMismatch,
                 fmt::format("check gateway '{}' on bridge '{}': no such address", gateway.text(), call.config.bridge),
-                fmt::format("ip addr add {} dev {}", gateway.text(), call.config.bridge));
+                fmt::format("ip addr add {} dev {}", gateway.text(), gateway_link(call.config)));
   }
   return {};
 }

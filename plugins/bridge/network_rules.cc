@@ -15,11 +15,6 @@ namespace {
 // Read after /etc/sysctl.d's 10- to 60- files by `sysctl --system`.
 constexpr const char* kSysctlFile = "90-slicer.conf";
 
-/// Where the host's traffic to and from the VMs passes.
-std::string gateway_link(const Config& config) {
-  return config.vlan != 0 && config.is_gateway ? vlan_gateway_name(config) : config.bridge;
-}
-
 netfilter::NetworkRules rules_of(const Call& call, const cni::CniResult& result) {
   netfilter::NetworkRules rules{.network = call.attachment.network, .listed_bridge = gateway_link(call.config)};
   if (call.config.ip_masq)
@@ -34,14 +29,16 @@ bool has_family(const cni::CniResult& result, addr::Family family) {
 
 }  // namespace
 
-Result<void> ensure_network_rules(Call& call, const Bridge& bridge, const cni::CniResult& result, Undo& undo) {
+void undo_network_rules(Call& call, const Bridge& bridge, Undo& undo) {
+  if (!bridge.created) return;
+  undo.push("remove network's rules", [&call, index = bridge.index]() -> Result<void> {
+    if (!TRY(net::list_ports(call.host, index)).empty()) return {};
+    return TRY(netfilter::make_backend_for("ipMasqBackend", call.config.masq_backend))->remove(call.attachment.network);
+  });
+}
+
+Result<void> ensure_network_rules(Call& call, const cni::CniResult& result) {
   const auto backend = TRY(netfilter::make_backend_for("ipMasqBackend", call.config.masq_backend));
-  if (bridge.created)
-    undo.push("remove network's rules", [&call, index = bridge.index]() -> Result<void> {
-      if (!TRY(net::list_ports(call.host, index)).empty()) return {};
-      return TRY(netfilter::make_backend_for("ipMasqBackend", call.config.masq_backend))
-          ->remove(call.attachment.network);
-    });
   TRY(backend->ensure(rules_of(call, result)));
   if (!call.config.is_gateway) return {};
   for (const addr::Family family : {addr::Family::kIpv4, addr::Family::kIpv6})

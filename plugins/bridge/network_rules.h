@@ -6,9 +6,12 @@
 
 namespace slicer::bridge {
 
+/// Undo only: the rules of a network whose bridge this call made, as long as no other call uses it. Right behind
+/// ensure_bridge(), so that this runs when the call's own ports, the guest's and a VLAN gateway's, are gone again.
+void undo_network_rules(Call& call, const Bridge& bridge, Undo& undo);
+
 /// Makes the constant rules and the forwarding sysctls stand; when they do, this writes nothing.
-/// Undo: the rules of a network whose bridge this call made, as long as no other call uses it.
-Result<void> ensure_network_rules(Call& call, const Bridge& bridge, const cni::CniResult& result, Undo& undo);
+Result<void> ensure_network_rules(Call& call, const cni::CniResult& result);
 
 /// CHECK. Error: kMismatch.
 Result<void> check_network_rules(Call& call, const cni::CniResult& result);

@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include "lib/base/hash.h"
 #include "lib/net/bridge_port.h"
 #include "plugins/bridge/guest_port.h"
 
@@ -9,6 +10,12 @@ namespace slicer::bridge {
 namespace {
 
 bool wanted(const Config& config) { return config.vlan != 0 && config.is_gateway; }
+
+/// Stable as the bridge's, so that the guests' neighbour tables survive a reboot of the host.
+addr::Mac gateway_mac(const Call& call) {
+  return addr::local_mac(
+      hash_names({call.machine_id, "vlan gateway", call.attachment.network, vlan_gateway_name(call.config)}));
+}
 
 /// The network's, not one attachment's: named by the network and the VLAN.
 std::string port_name(const Call& call) {
@@ -18,10 +25,11 @@ std::string port_name(const Call& call) {
 }
 
 Result<void> create(Call& call, const Bridge& bridge, Undo& undo) {
-  const int port = TRY(net::create_veth(call.host, {.here = {.name = port_name(call)},
-                                                    .master = bridge.index,
-                                                    .alias = cni::network_alias(call.attachment.network),
-                                                    .peer = {.name = vlan_gateway_name(call.config), .up = false}}));
+  const int port = TRY(net::create_veth(
+      call.host, {.here = {.name = port_name(call)},
+                  .master = bridge.index,
+                  .alias = cni::network_alias(call.attachment.network),
+                  .peer = {.name = vlan_gateway_name(call.config), .mac = gateway_mac(call), .up = false}}));
   undo.push("delete vlan gateway", [&call, port, index = bridge.index]() -> Result<void> {
     if (TRY(net::list_ports(call.host, index)).size() > 1) return {};
     return net::delete_link(call.host, port, net::DeleteWait::kNotice);
@@ -38,6 +46,8 @@ Result<void> complete(Call& call, const std::string& name) {
 }  // namespace
 
 std::string vlan_gateway_name(const Config& config) { return fmt::format("{}.{}", config.bridge, config.vlan); }
+
+std::string gateway_link(const Config& config) { return wanted(config) ? vlan_gateway_name(config) : config.bridge; }
 
 Result<void> ensure_vlan_gateway(Call& call, Bridge& bridge, Undo& undo) {
   if (!wanted(call.config)) return {};

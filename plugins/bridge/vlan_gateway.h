@@ -8,6 +8,9 @@ namespace slicer::bridge {
 /// "slicer0.10"
 std::string vlan_gateway_name(const Config& config);
 
+/// Where the gateway's addresses are, and where the host's traffic to and from the VMs passes: that or the bridge.
+std::string gateway_link(const Config& config);
+
 /// With `vlan` and isGateway: makes the link where it is absent (one end of a veth pair whose other end is an access
 /// port), and lets `bridge` name it as the link of the gateway's addresses. Else nothing. Undo: as ensure_bridge().
 Result<void> ensure_vlan_gateway(Call& call, Bridge& bridge, Undo& undo);
