@@ -94,6 +94,7 @@ Result<std::vector<Neighbour>> list_neighbours(RouteSocket& ns, int device) { re
 Result<void> ensure_proxy_neighbour(RouteSocket& ns, int device, const addr::Ip& ip) {
   ndmsg head = header_of(device, ip);
   head.ndm_flags = NTF_PROXY;
+  head.ndm_state = NUD_PERMANENT;  // else the kernel drops it when the bridge loses its carrier: no VM runs just then
   Message request(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, 128);
   request.header(head).ip(NDA_DST, ip).u8(NDA_PROTOCOL, kNeighbourProtocol);
   return ns.transact(request, "set proxy neighbour " + place(device, ip));

@@ -36,7 +36,7 @@ class Encoder {
   void interface(const Match& match) {
     meta(match.field == Field::kInput ? NFT_META_IIFNAME : NFT_META_OIFNAME);
     // With the closing zero, as iptables writes it: a shorter comparison is its "name+", a prefix.
-    compare(match.negate, match.interface.c_str(), match.interface.size() + 1);
+    compare(match.negate, match.interface.c_str(), match.interface.size() + (match.begins ? 0 : 1));
   }
 
   void protocol(addr::Family family) {
@@ -196,8 +196,9 @@ class Decoder {
   bool add_interface(std::span<const uint8_t> bytes, bool negate) {
     const auto* text = reinterpret_cast<const char*>(bytes.data());
     const size_t length = strnlen(text, bytes.size());
-    if (length == bytes.size() && length < IFNAMSIZ) return false;  // a prefix of names
-    rule_.matches.push_back({.field = field_, .negate = negate, .interface = std::string(text, length)});
+    const bool begins = length == bytes.size() && length < IFNAMSIZ;
+    rule_.matches.push_back(
+        {.field = field_, .negate = negate, .interface = std::string(text, length), .begins = begins});
     return true;
   }
 

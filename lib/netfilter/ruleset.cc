@@ -28,7 +28,9 @@ addr::Cidr multicast(addr::Family family) {
   return {.ip = addr::Ip(family, addr::Uint128{0xff} << 120), .prefix = 8};
 }
 
-Match on_interface(Field field, const std::string& name) { return {.field = field, .interface = name}; }
+Match on_interface(Field field, const Forward& forward) {
+  return {.field = field, .interface = forward.bridge, .begins = forward.any_link};
+}
 Match on_prefix(Field field, const addr::Cidr& prefix, bool negate = false) {
   return {.field = field, .negate = negate, .prefix = prefix};
 }
@@ -62,19 +64,19 @@ void add_once(std::vector<Rule>& rules, Rule rule) {
     rules.push_back(std::move(rule));
 }
 
-std::vector<Rule> bridge_rules(const std::string& bridge, const std::vector<addr::Cidr>& subnets, const Rule& form) {
+std::vector<Rule> bridge_rules(const Forward& forward, const std::vector<addr::Cidr>& subnets, const Rule& form) {
   std::vector<Rule> rules;
   const auto add = [&](std::vector<Match> matches) {
     Rule rule = form;
     rule.matches = std::move(matches);
     add_once(rules, std::move(rule));
   };
-  add({on_interface(Field::kInput, bridge)});
+  add({on_interface(Field::kInput, forward)});
   for (const addr::Cidr& subnet : subnets) {
     if (is_single_address(subnet))
-      add({on_interface(Field::kOutput, bridge)});
+      add({on_interface(Field::kOutput, forward)});
     else
-      add({on_interface(Field::kOutput, bridge), on_prefix(Field::kDestination, subnet)});
+      add({on_interface(Field::kOutput, forward), on_prefix(Field::kDestination, subnet)});
   }
   return rules;
 }
@@ -92,7 +94,7 @@ std::vector<Rule> subnet_rules(const std::vector<addr::Cidr>& subnets, const Rul
 }
 
 std::vector<Rule> forward_rules(const Forward& forward, const std::vector<addr::Cidr>& subnets, const Rule& form) {
-  return forward.bridge.empty() ? subnet_rules(subnets, form) : bridge_rules(forward.bridge, subnets, form);
+  return forward.bridge.empty() ? subnet_rules(subnets, form) : bridge_rules(forward, subnets, form);
 }
 
 }  // namespace
@@ -156,10 +158,10 @@ std::string rule_text(const Rule& rule) {
     const char* equals = match.negate ? "!= " : "";
     switch (match.field) {
       case Field::kInput:
-        text += fmt::format("iifname {}\"{}\" ", equals, match.interface);
+        text += fmt::format("iifname {}\"{}{}\" ", equals, match.interface, match.begins ? "*" : "");
         break;
       case Field::kOutput:
-        text += fmt::format("oifname {}\"{}\" ", equals, match.interface);
+        text += fmt::format("oifname {}\"{}{}\" ", equals, match.interface, match.begins ? "*" : "");
         break;
       case Field::kSource:
       case Field::kDestination:

@@ -16,6 +16,7 @@ namespace slicer::netfilter {
 /// What forwarding is opened for.
 struct Forward {
   std::string bridge = {};               ///< host interface; empty: by subnet alone (a routed network: ptp)
+  bool any_link = false;                 ///< all links whose names begin with `bridge` (isolated networks)
   std::vector<addr::Cidr> subnets = {};  ///< host bits and order do not matter
 };
 
@@ -67,6 +68,7 @@ struct Match {
   Field field = Field::kInput;
   bool negate = false;
   std::string interface = {};  ///< kInput, kOutput: the name
+  bool begins = false;         ///< …only its beginning
   addr::Cidr prefix = {};      ///< kSource, kDestination: host bits are zero
   friend bool operator==(const Match&, const Match&) = default;
 };

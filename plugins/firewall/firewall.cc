@@ -12,6 +12,7 @@
 #include "lib/net/address.h"
 #include "lib/netfilter/backend.h"
 #include "plugins/firewall/config.h"
+#include "plugins/firewall/isolated_side.h"
 #include "plugins/firewall/segregation.h"
 
 namespace slicer::firewall {
@@ -27,6 +28,7 @@ struct Call {
   HostSide side = {};
   std::vector<addr::Ip> guests = {};
   std::vector<addr::Cidr> subnets = {};
+  std::optional<IsolatedSide> isolated = {};  ///< its lists stand in its own namespace
   bool segregated = false;  ///< VMs reach each other through the host: because of this call's policies, or earlier ones
 
   [[nodiscard]] SegregationSpec segregation() const { return {.side = side, .guests = guests}; }
@@ -68,7 +70,7 @@ Result<void> check_gateway(Call& call) {
 }
 
 Result<void> check_enforceable(Call& call) {
-  if (!call.config.restricts()) return {};
+  if (call.isolated || !call.config.restricts()) return {};
   if (!call.side.bridge.empty()) return check_gateway(call);
   if (call.config.ingress != netfilter::Ingress::kOpen)
     return fail(Kind::kInvalidConfig, "\"ingressPolicy\": the network has no bridge",
@@ -91,8 +93,9 @@ Result<Call> open_call(const cni::Request& request) {
             .host = std::move(host),
             .attachment = attachment_of(request)};
   call.side = TRY(find_host_side(call.host, call.result, request.host_netns ? request.env.netns : ""));
+  call.isolated = TRY(find_isolated_side(request, call.attachment, call.host, call.config));
   for (const cni::IpConfig& ip : call.result.ips) {
-    if (call.side.present && call.side.bridge.empty()) TRY(check_routed_subnet(ip.address));
+    if (call.side.present && call.side.bridge.empty() && !call.isolated) TRY(check_routed_subnet(ip.address));
     call.guests.push_back(ip.address.ip);
     call.subnets.push_back(ip.address.network());
   }
@@ -114,6 +117,7 @@ netfilter::PolicyRules policy_rules(const Call& call) {
 
 /// Nothing when the attachment's packets do not pass the host (a macvlan).
 std::optional<netfilter::NetworkRules> wanted_rules(const Call& call) {
+  if (call.isolated) return isolated_rules(call.config.network, call.guests);
   if (!call.side.present || (call.side.bridge.empty() && call.subnets.empty())) return std::nullopt;
   netfilter::NetworkRules rules{.network = call.config.network,
                                 .forward = netfilter::Forward{.bridge = call.side.bridge, .subnets = call.subnets}};
@@ -153,13 +157,14 @@ Result<cni::CniResult> add(const cni::Request& request) {
   const auto rules = wanted_rules(call);
   Undo undo;
   if (rules) {
-    if (call.config.own)
+    if (call.config.own && !call.isolated)
       undo.push("remove the VM's policy", [&call] {
         return call.backend->remove_vms(call.config.network,
                                         [&](const std::string& mark) { return is_owner(mark, call.attachment); });
       });
     TRY(call.backend->ensure(*rules));
   }
+  if (call.isolated) TRY(ensure_isolated_lists(*call.isolated));
   if (call.segregated) {
     undo.push("remove proxy entries", [&call] { return remove_proxies(call.host, call.side, call.guests); });
     TRY(ensure_segregated(call.host, call.segregation()));
@@ -179,12 +184,14 @@ Result<void> del(const cni::Request& request) {
 Result<void> check(const cni::Request& request) {
   Call call = TRY(open_call(request));
   if (const auto rules = wanted_rules(call)) TRY(call.backend->check(*rules));
+  if (call.isolated) TRY(check_isolated_lists(*call.isolated));
   return call.segregated ? check_segregated(call.host, call.segregation()) : Result<void>{};
 }
 
 Result<void> gc(const cni::Request& request) {
   if (!request.conf.valid_attachments) return {};  // no list is no information
   const auto backend = TRY(cleanup_backend(request));
+  TRY(close_stale_isolated(request.conf.name, *request.conf.valid_attachments));
   return backend->remove_vms(request.conf.name, [&](const std::string& mark) {
     return std::ranges::none_of(*request.conf.valid_attachments, [&](const cni::ValidAttachment& one) {
       return is_owner(mark, {.network = request.conf.name, .container_id = one.container_id, .ifname = one.ifname});

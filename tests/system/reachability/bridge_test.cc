@@ -1,0 +1,113 @@
+// The columns of slicer-bridge.
+#include <doctest/doctest.h>
+
+#include <cstdio>
+#include <fstream>
+
+#include "tests/system/firewall/policy_support.h"
+#include "tests/system/reachability/matrix.h"
+
+using namespace slicer::test;
+using namespace slicer::test::reachability;
+
+namespace {
+
+class BridgeVm : public Subject {
+ public:
+  BridgeVm(const Json& lists, int number) : vm_(chain(lists), number) {}
+  [[nodiscard]] std::string netns() const override { return vm_.netns(); }
+  [[nodiscard]] std::string ip(int family) const override { return family == 4 ? vm_.ip() : vm_.ip6(); }
+  [[nodiscard]] std::string gateway(int family) const override { return family == 4 ? "192.0.2.1" : "2001:db8:2::1"; }
+
+ private:
+  static firewall::Chain chain(const Json& lists) {
+    firewall::Chain chain;
+    chain.bridge["ipam"]["ranges"][0][0]["subnet"] = "192.0.2.0/25";
+    chain.firewall.update(lists);
+    return chain;
+  }
+  firewall::Vm vm_;
+};
+
+std::unique_ptr<Subject> make(const Json& lists, int number) { return std::make_unique<BridgeVm>(lists, number); }
+
+std::map<std::string, std::string> every_row(const std::string& cell) {
+  std::map<std::string, std::string> cells;
+  for (const std::string& row : rows()) cells[row] = cell;
+  // The world forwards TCP and UDP of that port; a ping of the same address is the host's own.
+  for (const char* row : {"169.254.169.254 (IPv6)"}) cells[row] = "---";
+  return cells;
+}
+
+std::map<std::string, std::string> merge(std::map<std::string, std::string> cells,
+                                         const std::map<std::string, std::string>& changes) {
+  for (const auto& [row, cell] : changes) cells[row] = cell;
+  return cells;
+}
+
+/// Nobody's lists say who may reach the VM.
+std::map<std::string, std::string> open_inwards(std::map<std::string, std::string> cells) {
+  for (auto& [row, cell] : cells)
+    if (row.starts_with("from ")) cell = "ooo";
+  return cells;
+}
+
+const std::vector<Column>& columns() {
+  static const std::vector<Column> all = {
+      {.name = "bridge", .make = make, .cells = every_row("ooo")},
+      {.name = "bridge, drop the LAN",
+       .lists = {{"drop", {"198.51.100.0/24", "2001:db8:100::/64"}}},
+       .make = make,
+       .cells = merge(every_row("ooo"), {{"host, LAN address", "xxx"},
+                                         {"host, DNATed port", "xxx"},
+                                         {"LAN machine", "xxx"},
+                                         {"host, LAN address (IPv6)", "xxx"},
+                                         {"host, DNATed port (IPv6)", "xxx"},
+                                         {"LAN machine (IPv6)", "xxx"}})},
+      {.name = "bridge, allow the LAN machine's port",
+       .lists = {{"allow", {"198.51.100.3:7777", "[2001:db8:100::3]:7777"}}},
+       .make = make,
+       .cells = merge(open_inwards(every_row("xxx")), {{"LAN machine", "oox"},
+                                                       {"LAN machine (IPv6)", "oox"},
+                                                       {"from a VM of the same group", "xxx"},
+                                                       {"from a VM of the same group (IPv6)", "xxx"}})},
+      {.name = "bridge, drop the LAN, allow its machine",
+       .lists = {{"drop", {"198.51.100.0/24", "2001:db8:100::/64", "192.0.2.0/25:7777", "[2001:db8:2::/64]:7777"}},
+                 {"allow", {"198.51.100.3", "2001:db8:100::3", "0.0.0.0/0", "::/0"}}},
+       .make = make,
+       .cells = merge(every_row("ooo"), {{"host, LAN address", "xxx"},
+                                         {"host, DNATed port", "xxx"},
+                                         {"own gateway", "xxo"},
+                                         {"own gateway (IPv6)", "xxo"},
+                                         {"VM of the same group", "xxo"},
+                                         {"VM of the same group (IPv6)", "xxo"},
+                                         {"from a VM of the same group", "xxo"},
+                                         {"from a VM of the same group (IPv6)", "xxo"},
+                                         {"host, LAN address (IPv6)", "xxx"},
+                                         {"host, DNATed port (IPv6)", "xxx"}})},
+      {.name = "bridge, drop 0.0.0.0/0",
+       .lists = {{"drop", {"0.0.0.0/0"}}},
+       .make = make,
+       .cells = merge(open_inwards(every_row("xxx")),
+                      {{"from a VM of the same group", "xxx"}, {"from a VM of the same group (IPv6)", "xxx"}})},
+  };
+  return all;
+}
+
+void check(size_t column) {
+  if (const std::string missing = firewall::missing_tool(); !missing.empty()) SLICER_SKIP(missing);
+  for (const char* bridge_nf_call : {"0", "1"}) (void)check_column(columns()[column], bridge_nf_call);
+}
+
+}  // namespace
+
+TEST_CASE("reachability: bridge") { check(0); }
+TEST_CASE("reachability: bridge, drop") { check(1); }
+TEST_CASE("reachability: bridge, allow") { check(2); }
+TEST_CASE("reachability: bridge, drop and allow") { check(3); }
+TEST_CASE("reachability: bridge, drop 0.0.0.0/0") { check(4); }
+
+TEST_CASE("reachability: the table for the docs") {
+  if (const char* path = getenv("SLICER_MATRIX_OUT"); path != nullptr) std::ofstream(path) << markdown(columns());
+  CHECK(markdown(columns()).find("| LAN machine | open | closed |") != std::string::npos);
+}
