@@ -173,11 +173,14 @@ Result<cni::CniResult> add(const cni::Request& request) {
   return call.result;
 }
 
+// Every step is done, whatever becomes of the others; the first error is the one reported.
 Result<void> del(const cni::Request& request) {
   const cni::Attachment attachment = attachment_of(request);
   Result<void> proxies = delete_proxies(request);
+  Result<void> opened = close_isolated(request, attachment);
   const auto backend = TRY(cleanup_backend(request));
   TRY(backend->remove_vms(attachment.network, [&](const std::string& mark) { return is_owner(mark, attachment); }));
+  TRY(std::move(opened));
   return proxies;
 }
 

@@ -131,3 +131,181 @@ TEST_CASE("policy: VM to VM is judged by the first VM's lists, whatever bridge-n
     CHECK(reverse.answers());
   }
 }
+
+TEST_CASE("policy: every form of entry, IPv4 and IPv6") {
+  const Host host;
+  World world;
+  const std::string netns = world.around.machine.path();
+  for (const char* ip : {"198.51.100.32", "198.51.100.33", "198.51.100.34", "198.51.100.35", "198.51.100.36"})
+    (void)must(std::string("ip addr add ") + ip + "/24 dev lan0", netns);
+  for (const char* ip : {"2001:db8:100::32", "2001:db8:100::33", "2001:db8:100::34", "2001:db8:100::36"})
+    (void)must(std::string("ip addr add ") + ip + "/64 dev lan0 nodad", netns);
+  world.set_lists({{"drop",
+                    {"198.51.100.32", "198.51.100.33-198.51.100.34", "198.51.100.35:7777", "198.51.100.36:7000-8000",
+                     "203.0.113.0/24:8888", "2001:db8:100::32", "2001:db8:100::33-2001:db8:100::34",
+                     "[2001:db8:100::36]:7777-7778", "[2001:db8:113::/64]:8888"}}});
+  const auto port_only = [](const std::string& ip, uint16_t shut, uint16_t open) -> std::vector<Expected> {
+    return {{{Protocol::kTcp, ip, shut}, false},
+            {{Protocol::kUdp, ip, shut}, false},
+            {{Protocol::kTcp, ip, open}, true},
+            {{Protocol::kUdp, ip, open}, true},
+            {{Protocol::kIcmp, ip, 0}, true}};
+  };
+  check_all(
+      world.one->netns(),
+      join({all_of("198.51.100.32", false), all_of("198.51.100.33", false), all_of("198.51.100.34", false),
+            all_of(Surroundings::kLanMachine, true), port_only("198.51.100.35", kPort, kOtherPort),
+            port_only("198.51.100.36", kPort, kOtherPort), port_only(Surroundings::kInternet, kOtherPort, kPort),
+            all_of("2001:db8:100::32", false), all_of("2001:db8:100::33", false), all_of("2001:db8:100::34", false),
+            all_of(Surroundings::kLanMachine6, true), port_only("2001:db8:100::36", kPort, kOtherPort),
+            port_only(Surroundings::kInternet6, kOtherPort, kPort)}));
+}
+
+TEST_CASE("policy: default has the last word") {
+  const Host host;
+  World world;
+  world.set_lists({{"default", "drop"}});
+  check_all(world.one->netns(),
+            join({all_of(Surroundings::kInternet, false), all_of(Surroundings::kLanMachine6, false)}));
+  world.set_lists({{"allow", {"203.0.113.9"}}, {"default", "allow"}});
+  check_all(world.one->netns(),
+            join({all_of(Surroundings::kInternet, true), all_of(Surroundings::kLanMachine6, true)}));
+  world.set_lists({{"drop", {"203.0.113.9"}}, {"default", "drop"}, {"allow", {"198.51.100.3"}}});
+  check_all(world.one->netns(), join({all_of(Surroundings::kInternet, false), all_of(Surroundings::kLanMachine6, false),
+                                      all_of(Surroundings::kLanMachine, true), all_of(Surroundings::kHost, false)}));
+}
+
+TEST_CASE("policy: a reload closes what is open, and only in the direction that it closes") {
+  const Host host;
+  World world;
+  const std::string machine = Surroundings::kLanMachine;
+  const TcpConnection forward(world.one->netns(), {Protocol::kTcp, machine, kPort});
+  const TcpConnection kept(world.one->netns(), {Protocol::kTcp, Surroundings::kInternet, kPort});
+  const TcpConnection reverse(world.around.machine.path(), {Protocol::kTcp, world.one->ip(), kPort});
+  CHECK(forward.answers());
+  world.set_lists({{"drop", {"198.51.100.0/24"}}});
+  CHECK_FALSE(forward.answers());
+  CHECK(kept.answers());
+  CHECK(reverse.answers());
+  world.set_lists(Json::object());
+  CHECK(forward.answers(std::chrono::seconds(5)));  // TCP sends again
+}
+
+TEST_CASE("policy: a published port of the host is judged as the VM sees it") {
+  const Host host;
+  World world;
+  (void)must("nft add table inet forwarded");
+  (void)must("nft add chain inet forwarded in { type nat hook prerouting priority dstnat ; }");
+  (void)must(std::string("nft add rule inet forwarded in ip daddr ") + Surroundings::kHost +
+             " tcp dport 9999 dnat ip to " + Surroundings::kLanMachine + ":7777");
+  const Target published{Protocol::kTcp, Surroundings::kHost, 9999};
+  const Target behind{Protocol::kTcp, Surroundings::kLanMachine, kPort};
+  check_all(world.one->netns(), {{published, true}, {behind, true}});
+  world.set_lists({{"allow", {std::string(Surroundings::kHost) + ":9999"}}});
+  check_all(world.one->netns(), {{published, true}, {behind, false}});
+  world.set_lists({{"drop", {Surroundings::kHost}}});
+  check_all(world.one->netns(), {{published, false}, {behind, true}});
+}
+
+TEST_CASE("policy: a VM's own lists are its alone") {
+  const Host host;
+  World world(Json{{"drop", {"198.51.100.0/24"}}});
+  Chain own = world.chain;
+  own.firewall["runtimeConfig"]["policy"] = {{"drop", Json::array()}, {"allow", {"198.51.100.3:7777"}}};
+  reload(own, *world.one);
+  check_all(world.one->netns(), join({{{{Protocol::kTcp, Surroundings::kLanMachine, kPort}, true},
+                                       {{Protocol::kTcp, Surroundings::kLanMachine, kOtherPort}, false}},
+                                      all_of(Surroundings::kInternet, false),
+                                      all_of(world.two->ip(), false)}));
+  check_all(world.two->netns(), join({all_of(Surroundings::kLanMachine, false), all_of(Surroundings::kInternet, true),
+                                      all_of(world.one->ip(), true)}));
+  const Outcome listed = drive("list demo");
+  INFO(listed.out);
+  CHECK(listed.out.find("vm slicer:demo/vm-1/vmtap1 " + world.one->ip()) != std::string::npos);
+  CHECK(listed.out.find("allow 198.51.100.3:7777") != std::string::npos);
+  CHECK(listed.out.find("dropped=0") == std::string::npos);
+}
+
+TEST_CASE("policy: a TAP in a private namespace is judged on the host") {
+  const Host host;
+  const Surroundings around;
+  Chain chain;
+  chain.firewall["drop"] = {"198.51.100.0/24", "192.0.2.0/24"};
+  const Netns box("box");
+  const Call how{.netns = box.path(), .ifname = "tap0"};
+  const Json result = add_chain(chain, how);
+  const Guest guest(Guest::from_result(result, how, "guest-1"));
+  const Vm two(chain, 2);
+  const EchoServer machine(around.machine.path(), {kPort});
+  const EchoServer internet(around.internet.path(), {kPort});
+  const EchoServer other(two.netns(), {kPort});
+  check_all(guest.netns(), join({all_of(Surroundings::kInternet, true), all_of(Surroundings::kLanMachine, false),
+                                 all_of(two.ip(), false), all_of(two.ip6(), true)}));
+}
+
+TEST_CASE("policy: a routed network (ptp) is judged by its subnet") {
+  const Host host;
+  const Surroundings around;
+  const Netns vm("vm");
+  connect({.netns = vm.path(), .link = "eth0", .address = "192.0.2.2/24"},
+          {.link = "port0", .address = "192.0.2.1/32"});
+  (void)must("ip route add 192.0.2.2 dev port0");
+  (void)must("ip route add default via 192.0.2.1", vm.path());
+  Host::sysctl("net/ipv4/ip_forward", "1");
+  around.route_to_vms("192.0.2.0/24");
+  const EchoServer machine(around.machine.path(), {kPort, kOtherPort});
+  const EchoServer on_host(Host::netns(), {kPort, kOtherPort});
+  const Json conf = Json::parse(R"({"cniVersion": "1.0.0", "name": "net1", "type": "slicer-firewall",
+    "drop": ["0.0.0.0/0"], "allow": ["198.51.100.3:7777"], "prevResult": {"cniVersion": "1.0.0",
+    "interfaces": [{"name": "port0"}, {"name": "eth0", "sandbox": "/run/netns/vm"}],
+    "ips": [{"interface": 1, "address": "192.0.2.2/24", "gateway": "192.0.2.1"}]}})");
+  const Call how{.netns = vm.path(), .ifname = "eth0"};
+  Answer answer = call_plugin("slicer-firewall", conf, how);
+  INFO(answer.text());
+  REQUIRE(answer.ok());
+  check_all(vm.path(), join({{{{Protocol::kTcp, Surroundings::kLanMachine, kPort}, true},
+                              {{Protocol::kTcp, Surroundings::kLanMachine, kOtherPort}, false}},
+                             all_of(Surroundings::kHost, false),
+                             all_of("192.0.2.1", false)}));
+}
+
+TEST_CASE("policy: on a segregated bridge duplicate address detection finds no duplicate, and ND works") {
+  const Host host;
+  const World world(Json{{"drop", {"192.0.2.0/24"}}});
+  const std::string netns = world.two->netns();
+  const std::string ip6 = world.two->ip6();
+  in_netns(netns, [] { Host::sysctl("net/ipv6/conf/eth0/accept_dad", "1"); });
+  (void)must("ip addr del " + ip6 + "/64 dev eth0", netns);
+  (void)must("ip addr add " + ip6 + "/64 dev eth0", netns);
+  CHECK(eventually([&] { return must("ip addr show dev eth0 tentative", netns).find(ip6) == std::string::npos; }));
+  CHECK(must("ip addr show dev eth0", netns).find("dadfailed") == std::string::npos);
+  check_all(world.one->netns(), all_of(ip6, true));
+}
+
+TEST_CASE("ingressPolicy: same-bridge closes other networks out, isolated the same bridge too, and the LAN stays") {
+  for (const char* bridged : {"0", "1"}) {
+    const Host host;
+    World world;
+    Chain neighbours;
+    neighbours.bridge["name"] = neighbours.firewall["name"] = "neighbours";
+    neighbours.bridge["bridge"] = "slicer9";
+    neighbours.bridge["ipam"]["ranges"] = {{{{"subnet", "203.0.113.128/25"}}}, {{{"subnet", "2001:db8:9::/64"}}}};
+    const Vm neighbour(neighbours, 9);
+    Host::sysctl("net/bridge/bridge-nf-call-iptables", bridged);
+    Host::sysctl("net/bridge/bridge-nf-call-ip6tables", bridged);
+    const std::string ip = world.one->ip();
+    const std::string ip6 = world.one->ip6();
+    check_all(neighbour.netns(), all_of(ip, true));
+    world.chain.firewall["ingressPolicy"] = "same-bridge";
+    reload(world.chain, *world.one);
+    check_all(neighbour.netns(), join({all_of(ip, false), all_of(ip6, false)}));
+    check_all(world.two->netns(), join({all_of(ip, true), all_of(ip6, true)}));
+    check_all(world.around.machine.path(), join({all_of(ip, true), all_of(ip6, true)}));
+    world.chain.firewall["ingressPolicy"] = "isolated";
+    reload(world.chain, *world.one);
+    check_all(neighbour.netns(), all_of(ip, false));
+    check_all(world.two->netns(), join({all_of(ip, false), all_of(ip6, false)}));
+    check_all(world.around.machine.path(), join({all_of(ip, true), all_of(ip6, true)}));
+    check_all(world.one->netns(), all_of(Surroundings::kInternet, true));
+  }
+}
