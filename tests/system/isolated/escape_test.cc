@@ -260,3 +260,39 @@ TEST_CASE("isolated escape: a port that the host publishes is closed, by whateve
   scene.guest.send(udp_frame(changed(scene.ends, &Ends::target_ip, Surroundings::kHost), 9, "published"));
   CHECK_FALSE(lan.sees("published"));
 }
+
+TEST_CASE("isolated escape: an address that is translated to the host's own is closed at input") {
+  const Host host;
+  const Surroundings around;
+  (void)must("nft add table ip services");
+  (void)must("nft add chain ip services pre { type nat hook prerouting priority dstnat ; }");
+  (void)must("nft add rule ip services pre ip daddr 203.0.113.50 dnat to 198.51.100.2");
+  const Vm vm(sandbox_conf());
+  CHECK(pings(around.machine.path(), "203.0.113.50"));
+  CHECK_FALSE(vm.pings("203.0.113.50"));
+}
+
+TEST_CASE("isolated escape: IPv6 is closed even where the namespace lets it through") {
+  const Host host;
+  const Surroundings around;
+  const Vm vm(sandbox_conf());
+  const std::string end = vm.result["interfaces"][0]["name"];
+  const std::string uplink = "slu" + end.substr(3);
+  (void)must("nft delete table inet slicer-vm", vm.box.path());
+  (void)must("sysctl -qw net.ipv6.conf." + uplink + ".disable_ipv6=0", vm.box.path());
+  (void)must("ip addr add 2001:db8:7::2/64 dev " + uplink + " nodad", vm.box.path());
+  (void)must("ip -6 route add default dev " + uplink, vm.box.path());
+  (void)must("ip -6 neigh add " + std::string(Surroundings::kHost6) + " lladdr " +
+                 vm.result["interfaces"][0]["mac"].get<std::string>() + " dev " + uplink + " nud permanent",
+             vm.box.path());
+  SUBCASE("the link has none") {}
+  SUBCASE("somebody switches it on again") {
+    (void)must("sysctl -qw net.ipv6.conf." + end + ".disable_ipv6=0");
+    (void)must("ip -6 route add 2001:db8:7::/64 dev " + end);
+  }
+  Host::sysctl("net/ipv6/conf/all/forwarding", "1");
+  const Tapped lan("lan0");
+  CHECK_FALSE(pings(vm.box.path(), Surroundings::kHost6));
+  (void)run(words("ping -6 -c 1 -W 1 -s 64 -p 6d61726b6572 2001:db8:113::9"), {.netns = vm.box.path()});
+  CHECK_FALSE(lan.sees("markermarker"));
+}
