@@ -282,9 +282,10 @@ TEST_CASE("isolated escape: IPv6 is closed even where the namespace lets it thro
   (void)must("sysctl -qw net.ipv6.conf." + uplink + ".disable_ipv6=0", vm.box.path());
   (void)must("ip addr add 2001:db8:7::2/64 dev " + uplink + " nodad", vm.box.path());
   (void)must("ip -6 route add default dev " + uplink, vm.box.path());
-  (void)must("ip -6 neigh add " + std::string(Surroundings::kHost6) + " lladdr " +
-                 vm.result["interfaces"][0]["mac"].get<std::string>() + " dev " + uplink + " nud permanent",
-             vm.box.path());
+  for (const std::string to : {Surroundings::kHost6, Surroundings::kInternet6})
+    (void)must("ip -6 neigh add " + to + " lladdr " + vm.result["interfaces"][0]["mac"].get<std::string>() + " dev " +
+                   uplink + " nud permanent",
+               vm.box.path());
   SUBCASE("the link has none") {}
   SUBCASE("somebody switches it on again") {
     (void)must("sysctl -qw net.ipv6.conf." + end + ".disable_ipv6=0");
