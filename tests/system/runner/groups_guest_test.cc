@@ -1,0 +1,59 @@
+// Host groups with real guests. SLICER_TEST_IMAGE: the folder that scripts/guest-image made.
+#include <doctest/doctest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "tests/system/runner/runner_support.h"
+
+namespace slicer::test {
+namespace {
+
+using namespace std::chrono_literals;
+
+// A ping of the guest's own, told on its console; the quotes keep the line's echo apart from its answer.
+bool reaches(const std::string& vm, const std::string& to) {
+  const std::string log = "/run/slicer/" + vm + "/console.log";
+  const size_t before = contents(log).size();
+  std::ofstream("/run/typed") << "ping -c 1 -W 2 " << to << " >/dev/null && echo reached''-it || echo lost''-it\n";
+  const Background console({"sh", "-c", "exec " + Runner::argv("")[0] + " vm console " + vm + " </run/typed"}, "");
+  const auto said = [&](const char* word) { return contents(log).find(word, before) != std::string::npos; };
+  const bool answered = eventually([&] { return said("reached-it") || said("lost-it"); }, 20s);
+  if (!answered) give_up("the shell of " + vm + " says nothing");
+  return said("reached-it");
+}
+
+}  // namespace
+
+TEST_CASE("guest groups: isolated guests reach the internet and nothing else that is closed") {
+  if (std::getenv("SLICER_TEST_IMAGE") == nullptr)
+    SLICER_SKIP("SLICER_TEST_IMAGE is not set: scripts/guest-image makes the demo guest");
+  const Host host;
+  const Surroundings surroundings;
+  const Runner runner;
+  std::filesystem::create_directories("/var/lib/slicer/images");
+  std::filesystem::create_symlink(std::getenv("SLICER_TEST_IMAGE"), "/var/lib/slicer/images/demo");
+  const std::string lan_machine = std::string(Surroundings::kLanMachine) + "/32";
+  const Outcome made = Runner::run("new sandbox --net=isolated --count=2 --drop " + lan_machine);
+  REQUIRE(made.ok());
+  const Outcome up = Runner::run("up --detach -", made.out);
+  INFO(made.out << up.out << up.err);
+  REQUIRE(up.ok());
+  for (const char* name : {"sandbox-1", "sandbox-2"}) REQUIRE(Runner::says(name, "#"));
+  const std::string other = Runner::vm("sandbox-2")["addresses"][0];
+
+  CHECK(reaches("sandbox-1", Surroundings::kInternet));
+  CHECK_FALSE(reaches("sandbox-1", Surroundings::kLanMachine));
+  CHECK_FALSE(reaches("sandbox-1", Surroundings::kHost));
+  CHECK_FALSE(reaches("sandbox-1", other.substr(0, other.find('/'))));
+  CHECK(Json::parse(Runner::run("vm firewall sandbox-1 --json").out)["dropped"].get<int>() >= 2);
+
+  const auto start = std::chrono::steady_clock::now();
+  CHECK(Runner::run("down sandbox").ok());
+  CHECK(std::chrono::steady_clock::now() - start < 14s);  // by their power buttons, not by the limit of 15 s
+  CHECK(Runner::vm("sandbox-1") == nullptr);
+  CHECK_FALSE(exists("/run/netns/slicer-sandbox-1"));
+}
+
+}  // namespace slicer::test
