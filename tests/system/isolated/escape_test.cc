@@ -267,6 +267,7 @@ TEST_CASE("isolated escape: an address that is translated to the host's own is c
   (void)must("nft add table ip services");
   (void)must("nft add chain ip services pre { type nat hook prerouting priority dstnat ; }");
   (void)must("nft add rule ip services pre ip daddr 203.0.113.50 dnat to 198.51.100.2");
+  around.route_to_vms("203.0.113.50/32");
   const Vm vm(sandbox_conf());
   CHECK(pings(around.machine.path(), "203.0.113.50"));
   CHECK_FALSE(vm.pings("203.0.113.50"));
