@@ -106,7 +106,8 @@ struct Start {
 [[gnu::noinline]] int start_child(Start& start, pid_t& pid) {
   errno = 0;
   start.err = 0;
-  pid = vfork();  // NOLINT(clang-analyzer-security.insecureAPI.vfork): a caller with 100 MB would pay for fork(2)
+  pid = vfork();  // NOLINT(bugprone-unsafe-functions,clang-analyzer-security.insecureAPI.vfork): a caller with 100 MB
+                  // would pay for fork(2)
   if (pid == 0) run_child(start);
   if (pid < 0) return errno;
   if (start.err != 0) (void)waitpid(pid, nullptr, 0);

@@ -117,7 +117,8 @@ class RuleList {
   void add_policy() {
     add(kPolicy, "replies").reply().accept();
     if (!lists_.dropped.empty() || !lists_.allowed.empty()) {
-      for (const uint8_t protocol : {IPPROTO_TCP, IPPROTO_UDP}) add(kPolicy).protocol(protocol).jump(kPorts);
+      for (const uint8_t protocol : {uint8_t{IPPROTO_TCP}, uint8_t{IPPROTO_UDP}})
+        add(kPolicy).protocol(protocol).jump(kPorts);
       if (!lists_.dropped.empty()) add(kPorts).destination_port_in(kDroppedPorts).go_to(kRefused);
       if (!lists_.allowed.empty()) add(kPorts).destination_port_in(kAllowedPorts).counter().accept();
     }

@@ -139,7 +139,7 @@ void put_policy(MessageBuffer& out, const PolicyPlace& place, const CompiledPoli
     put_map(out, map);
     put_map_elements(out, map, elements);
     if (map.ports) {
-      for (const uint8_t protocol : {IPPROTO_TCP, IPPROTO_UDP})
+      for (const uint8_t protocol : {uint8_t{IPPROTO_TCP}, uint8_t{IPPROTO_UDP}})
         RuleBuilder(chain).l4_protocol(protocol).destination_port_verdict(map.family, map.name).put(out);
     } else {
       RuleBuilder(chain).destination_verdict(map.family, map.name).put(out);

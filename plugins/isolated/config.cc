@@ -55,7 +55,7 @@ Result<void> parse_owner(const Json& conf, const cni::Environment& env, Config& 
   if (const auto group = TRY(cni::optional_int_field(conf, "group", ids)))
     config.owner_group = static_cast<uint32_t>(*group);
   if (const auto uid = TRY(id_argument(env, "TC_REDIRECT_TAP_UID"))) config.owner = *uid;
-  if (const auto gid = TRY(id_argument(env, "TC_REDIRECT_TAP_GID"))) config.owner_group = *gid;
+  if (const auto gid = TRY(id_argument(env, "TC_REDIRECT_TAP_GID"))) config.owner_group = gid;
   return {};
 }
 
