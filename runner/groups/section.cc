@@ -66,7 +66,8 @@ Result<std::optional<PlacedText>> Section::placed_text(std::string_view key) con
 
 Result<std::string> Section::text(std::string_view key, std::string fallback) const {
   const std::optional<PlacedText> found = TRY(placed_text(key));
-  return found ? found->text : std::move(fallback);
+  if (found) return found->text;
+  return fallback;
 }
 
 Result<std::string> Section::word(std::string_view key, std::span<const std::string_view> words,

@@ -25,7 +25,7 @@ struct YamlValue {
   bool quoted = false;    ///< a scalar in quotes is a text, whatever it looks like
   Place place = {};
   std::vector<YamlValue> items = {};
-  std::vector<Member> members = {};
+  std::vector<Member> members;  // no "= {}": Clang would need Member whole here
 
   /// A map's member; null when it has none of that name.
   [[nodiscard]] const YamlValue* find(std::string_view key) const;
