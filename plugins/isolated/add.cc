@@ -34,7 +34,7 @@ bool accepts_host_netns(const cni::Request&) { return false; }
 Result<cni::CniResult> add(const cni::Request& request) {
   Call call = TRY(open_call(request));
   Undo undo;
-  TRY(refuse_name_in_use(call));
+  TRY(refuse_occupied(call));
   TRY(ensure_host_rules(call));
   const HostEnd end = TRY(add_host_end(call, undo));
   Block block =

@@ -54,10 +54,7 @@ Result<void> close_ipv6(Call& call, const std::string& link) {
   return closed;
 }
 
-/// The kernel's word for a second default route tells nobody what is wrong.
-Result<void> add_default_route(Call& call, int uplink) {
-  Result<void> added = net::add_route(call.sandbox->routes, default_route(uplink));
-  if (added || added.error().kind != Kind::kExists) return added;
+std::unexpected<Error> occupied(const Call& call) {
   return fail(Kind::kExists,
               fmt::format("add a default route in '{}': the namespace has one already", call.request.env.netns),
               "an isolated VM needs a namespace of its own; delete the other attachment, or make another namespace");
@@ -69,8 +66,15 @@ Result<int> raise_uplink(Call& call, const HostEnd& end) {
   TRY(close_ipv6(call, call.uplink()));
   TRY(net::set_link(inside, uplink, {.up = true}));
   TRY(net::ensure_neighbour(inside, {.device = uplink, .ip = next_hop(), .mac = end.mac}));
-  TRY(add_default_route(call, uplink));
   return uplink;
+}
+
+/// Behind the TAP's address: in a namespace that never had one, not even 127.0.0.1, the kernel has no local table, and
+/// takes every gateway for a broadcast address (net/ipv4/fib_frontend.c, __inet_dev_addr_type()).
+Result<void> add_default_route(Call& call, int uplink) {
+  Result<void> added = net::add_route(call.sandbox->routes, default_route(uplink));
+  if (!added && added.error().kind == Kind::kExists) return occupied(call);
+  return added;
 }
 
 Result<int> add_tap(Call& call, const GuestPlan& guest) {
@@ -131,7 +135,9 @@ Result<void> check_uplink(Call& call, const HostEnd& end) {
 
 }  // namespace
 
-Result<void> refuse_name_in_use(Call& call) {
+Result<void> refuse_occupied(Call& call) {
+  const std::optional<addr::Cidr> way_out = TRY(net::find_destination_of(call.sandbox->routes, next_hop()));
+  if (way_out && way_out->prefix == 0) return occupied(call);
   if (!TRY(net::find_link_index(call.sandbox->routes, call.attachment.ifname))) return {};
   return fail(
       Kind::kExists,
@@ -140,7 +146,7 @@ Result<void> refuse_name_in_use(Call& call) {
 }
 
 Result<void> add_guest_side(Call& call, const HostEnd& end, const GuestPlan& guest, Undo& undo) {
-  (void)TRY(raise_uplink(call, end));
+  const int uplink = TRY(raise_uplink(call, end));
   undo.push("remove rules", [&call] { return remove_rules(call); });
   netfilter::VmTable table = TRY(open_table(call.sandbox->ns));
   TRY(table.put(TRY(rules_of(call, guest))));
@@ -148,7 +154,7 @@ Result<void> add_guest_side(Call& call, const HostEnd& end, const GuestPlan& gue
   const int tap = TRY(add_tap(call, guest));
   undo.push("delete tap",
             [&call, tap] { return net::delete_link(call.sandbox->routes, tap, net::DeleteWait::kNotice); });
-  return {};
+  return add_default_route(call, uplink);
 }
 
 Result<void> check_guest_side(Call& call, const HostEnd& end, const GuestPlan& guest) {

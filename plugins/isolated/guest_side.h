@@ -6,11 +6,12 @@
 
 namespace slicer::isolated {
 
-/// Before anything is made: a name in use is the caller's commonest mistake. Error: kExists.
-Result<void> refuse_name_in_use(Call& call);
+/// Before anything is made: a name in use is the caller's commonest mistake, a namespace that has a way out already the
+/// next one. Error: kExists.
+Result<void> refuse_occupied(Call& call);
 
-/// Everything in the namespace, the TAP last: there is no moment with a TAP and without rules. Undo: what does not go
-/// with the pair of links. Errors: kExists (the namespace has a default route already), kUnsupportedKernel.
+/// Everything in the namespace, the rules before the TAP: there is no moment with a TAP and without them. Undo: what
+/// does not go with the pair of links. Errors: kExists (the namespace has a default route already), kUnsupportedKernel.
 Result<void> add_guest_side(Call& call, const HostEnd& end, const GuestPlan& guest, Undo& undo);
 
 /// CHECK. Error: kMismatch.

@@ -215,3 +215,32 @@ TEST_CASE("isolated: a result in every version of the protocol") {
     del(conf, call_in("DEL", box));
   }
 }
+
+TEST_CASE("isolated: a namespace as `ip netns add` leaves it, without so much as 127.0.0.1") {
+  const Host host;
+  const Surroundings around;
+  (void)must("ip netns add bare");
+  const Call how{.command = "ADD", .netns = "/run/netns/bare", .ifname = "tap0"};
+  const Json result = add(sandbox_conf(), how);
+  const Guest guest(Guest::from_result(result, how, "guest-1"));
+  CHECK(pings(guest.netns(), Surroundings::kInternet));
+  CHECK(call(with(sandbox_conf(), "prevResult", result), {.command = "CHECK", .netns = how.netns, .ifname = "tap0"})
+            .ok());
+  del(sandbox_conf(), how);
+}
+
+TEST_CASE("isolated: a second VM in one namespace is refused, and the first one keeps its rules") {
+  const Host host;
+  const Netns box("box");
+  const Json result = add(sandbox_conf(), call_in("ADD", box));
+  Call second = call_in("ADD", box, "vm-2");
+  second.ifname = "tap1";
+  const SnapshotOptions seen{.netns = {box.path()}};
+  const std::string before = snapshot(seen);
+  const Answer answer = call(sandbox_conf(), second);
+  INFO(answer.text());
+  CHECK(answer.code() == 102);
+  CHECK(answer.msg().find("default route") != std::string::npos);
+  del(sandbox_conf(), second);
+  CHECK(difference(before, snapshot(seen)) == "");
+}
