@@ -22,6 +22,7 @@ constexpr uint32_t kIpv4Source = 12;
 constexpr uint32_t kIpv4Destination = 16;
 constexpr uint32_t kIpv6Source = 8;
 constexpr uint32_t kIpv6Destination = 24;
+constexpr size_t kMacSize = 6;
 
 uint32_t address_offset(addr::Family family, Field field) {
   if (family == addr::Family::kIpv4) return field == Field::kSource ? kIpv4Source : kIpv4Destination;
@@ -56,6 +57,17 @@ class Encoder {
     nftnl_rule_add_expr(rule_, load);
     if (match.prefix.prefix < addr::bits_of(match.prefix.family())) mask(match.prefix.mask().bytes(), size);
     compare(match.negate, match.prefix.first().bytes().data(), size);
+  }
+
+  void frame_to(const Match& match) {
+    const auto& bytes = match.mac.bytes;
+    nftnl_expr* load = nftnl_expr_alloc("payload");
+    nftnl_expr_set_u32(load, NFTNL_EXPR_PAYLOAD_DREG, NFT_REG_1);
+    nftnl_expr_set_u32(load, NFTNL_EXPR_PAYLOAD_BASE, NFT_PAYLOAD_LL_HEADER);
+    nftnl_expr_set_u32(load, NFTNL_EXPR_PAYLOAD_OFFSET, 0);
+    nftnl_expr_set_u32(load, NFTNL_EXPR_PAYLOAD_LEN, static_cast<uint32_t>(bytes.size()));
+    nftnl_rule_add_expr(rule_, load);
+    compare(match.negate, bytes.data(), bytes.size());
   }
 
   void counter() { nftnl_rule_add_expr(rule_, nftnl_expr_alloc("counter")); }
@@ -124,7 +136,7 @@ class Decoder {
   }
 
  private:
-  enum class Loaded { kNothing, kInterface, kProtocol, kAddress };
+  enum class Loaded { kNothing, kInterface, kProtocol, kLinkType, kFrameTo, kAddress };
 
   bool take(const nftnl_expr* expression) {
     const std::string_view name = nftnl_expr_get_str(expression, NFTNL_EXPR_NAME);
@@ -149,6 +161,9 @@ class Decoder {
       case NFT_META_NFPROTO:
         loaded_ = Loaded::kProtocol;
         return true;
+      case NFT_META_IIFTYPE:
+        loaded_ = Loaded::kLinkType;
+        return true;
       default:
         return false;
     }
@@ -157,6 +172,11 @@ class Decoder {
   }
 
   bool take_payload(const nftnl_expr* expression) {
+    if (nftnl_expr_get_u32(expression, NFTNL_EXPR_PAYLOAD_BASE) == NFT_PAYLOAD_LL_HEADER) {
+      loaded_ = Loaded::kFrameTo;
+      return nftnl_expr_get_u32(expression, NFTNL_EXPR_PAYLOAD_OFFSET) == 0 &&
+             nftnl_expr_get_u32(expression, NFTNL_EXPR_PAYLOAD_LEN) == kMacSize;
+    }
     if (nftnl_expr_get_u32(expression, NFTNL_EXPR_PAYLOAD_BASE) != NFT_PAYLOAD_NETWORK_HEADER) return false;
     offset_ = nftnl_expr_get_u32(expression, NFTNL_EXPR_PAYLOAD_OFFSET);
     size_ = nftnl_expr_get_u32(expression, NFTNL_EXPR_PAYLOAD_LEN);
@@ -189,6 +209,8 @@ class Decoder {
     if (data == nullptr) return false;
     const std::span bytes(data, size);
     if (loaded == Loaded::kProtocol) return op == NFT_CMP_EQ;  // the address match behind it says the family again
+    if (loaded == Loaded::kLinkType) return op == NFT_CMP_EQ;  // nft's own, before a match of the Ethernet header
+    if (loaded == Loaded::kFrameTo) return add_mac(bytes, op == NFT_CMP_NEQ);
     if (loaded == Loaded::kInterface) return add_interface(bytes, op == NFT_CMP_NEQ);
     return loaded == Loaded::kAddress && add_prefix(bytes, op == NFT_CMP_NEQ);
   }
@@ -199,6 +221,14 @@ class Decoder {
     const bool begins = length == bytes.size() && length < IFNAMSIZ;
     rule_.matches.push_back(
         {.field = field_, .negate = negate, .interface = std::string(text, length), .begins = begins});
+    return true;
+  }
+
+  bool add_mac(std::span<const uint8_t> bytes, bool negate) {
+    if (bytes.size() != kMacSize) return false;
+    std::array<uint8_t, kMacSize> mac{};
+    std::ranges::copy(bytes, mac.begin());
+    rule_.matches.push_back({.field = Field::kFrameTo, .negate = negate, .mac = {.bytes = mac}});
     return true;
   }
 
@@ -259,6 +289,10 @@ void encode_expressions(nftnl_rule* rule, const Rule& description, bool any_fami
   Encoder encoder(rule);
   bool family_said = !any_family;
   for (const Match& match : description.matches) {
+    if (match.field == Field::kFrameTo) {
+      encoder.frame_to(match);
+      continue;
+    }
     if (match.field == Field::kInput || match.field == Field::kOutput) {
       encoder.interface(match);
       continue;

@@ -135,6 +135,18 @@ std::vector<Chain> own_chains(const NetworkRules& rules) {
     chain.rules = forward_rules(*rules.forward, normalize(rules.forward->subnets), Rule{.comment = mark});
     if (!chain.rules.empty()) chains.push_back(std::move(chain));
   }
+  if (rules.closed_bridge) {
+    const auto& [name, mac] = *rules.closed_bridge;
+    Rule rule{.matches = {{.field = Field::kInput, .interface = name},
+                          {.field = Field::kOutput, .interface = name},
+                          {.field = Field::kFrameTo, .mac = mac}},
+              .verdict = Verdict::kDrop,
+              .comment = mark};
+    chains.push_back({.name = "within-" + name_part(rules.network),
+                      .hook = Hook::kForward,
+                      .comment = mark,
+                      .rules = {std::move(rule)}});
+  }
   if (!rules.masquerade.empty()) {
     Chain chain{
         .name = chain_name(Hook::kPostroutingNat, rules.network), .hook = Hook::kPostroutingNat, .comment = mark};
@@ -162,6 +174,9 @@ std::string rule_text(const Rule& rule) {
         break;
       case Field::kOutput:
         text += fmt::format("oifname {}\"{}{}\" ", equals, match.interface, match.begins ? "*" : "");
+        break;
+      case Field::kFrameTo:
+        text += fmt::format("ether daddr {}{} ", equals, match.mac.text());
         break;
       case Field::kSource:
       case Field::kDestination:

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "lib/addr/ip.h"
+#include "lib/addr/mac.h"
 #include "lib/netfilter/policy.h"
 
 namespace slicer::netfilter {
@@ -18,6 +19,12 @@ struct Forward {
   std::string bridge = {};               ///< host interface; empty: by subnet alone (a routed network: ptp)
   bool any_link = false;                 ///< all links whose names begin with `bridge` (isolated networks)
   std::vector<addr::Cidr> subnets = {};  ///< host bits and order do not matter
+};
+
+/// A bridge with isolated ports: what the host would forward from one of them to another is dropped.
+struct ClosedBridge {
+  std::string name = {};
+  addr::Mac mac = {};  ///< of the bridge: frames between two ports (bridge-nf-call-*) are not to it, and stay
 };
 
 /// Who may open connections to the VMs of a bridge, as upstream's firewall plugin has it.
@@ -58,10 +65,11 @@ struct NetworkRules {
   /// Replaces what stood, in one transaction; absent: whatever stands stays. Selected by `forward`: packets from its
   /// bridge, or without one from its subnets.
   std::optional<PolicyRules> policy = {};
+  std::optional<ClosedBridge> closed_bridge = {};
   std::string listed_bridge = {};  ///< put into the set `bridges` of table `inet slicer`; empty: none
 };
 
-enum class Field : uint8_t { kInput, kOutput, kSource, kDestination };
+enum class Field : uint8_t { kInput, kOutput, kSource, kDestination, kFrameTo };
 
 /// One condition of a rule.
 struct Match {
@@ -70,6 +78,7 @@ struct Match {
   std::string interface = {};  ///< kInput, kOutput: the name
   bool begins = false;         ///< …only its beginning
   addr::Cidr prefix = {};      ///< kSource, kDestination: host bits are zero
+  addr::Mac mac = {};          ///< kFrameTo: the destination in the Ethernet header
   friend bool operator==(const Match&, const Match&) = default;
 };
 

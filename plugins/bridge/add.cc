@@ -72,7 +72,7 @@ Result<cni::CniResult> add(const cni::Request& request) {
   TRY(ensure_vlan_gateway(call, bridge, undo));
   TRY(ensure_gateway(call, bridge, gateway_addresses(result, call.config), undo));
   Attached attached = TRY(attach_or_explain(call, bridge, result, undo));
-  TRY(ensure_network_rules(call, result));
+  TRY(ensure_network_rules(call, bridge, result));
   result.interfaces = std::move(attached.interfaces);
   for (cni::IpConfig& ip : result.ips) ip.interface = attached.guest;
   undo.commit();

@@ -60,7 +60,7 @@ Result<void> check(const cni::Request& request) {
   TRY(check_vlan_gateway(call, bridge));
   TRY(check_device(call, bridge, previous));
   TRY(check_gateway(call, bridge, gateway_addresses(previous, call.config)));
-  TRY(check_network_rules(call, previous));
+  TRY(check_network_rules(call, bridge, previous));
   return ipam::check(request);
 }
 

@@ -15,8 +15,11 @@ namespace {
 // Read after /etc/sysctl.d's 10- to 60- files by `sysctl --system`.
 constexpr const char* kSysctlFile = "90-slicer.conf";
 
-netfilter::NetworkRules rules_of(const Call& call, const cni::CniResult& result) {
+netfilter::NetworkRules rules_of(const Call& call, const Bridge& bridge, const cni::CniResult& result) {
   netfilter::NetworkRules rules{.network = call.attachment.network, .listed_bridge = gateway_link(call.config)};
+  // Isolated ports keep frames apart; by the gateway's MAC one VM would reach the other all the same.
+  if (call.config.port_isolation && call.config.is_gateway)
+    rules.closed_bridge = netfilter::ClosedBridge{.name = call.config.bridge, .mac = bridge.mac};
   if (call.config.ip_masq)
     for (const cni::IpConfig& ip : result.ips) rules.masquerade.push_back(ip.address.network());
   return rules;
@@ -37,18 +40,18 @@ void undo_network_rules(Call& call, const Bridge& bridge, Undo& undo) {
   });
 }
 
-Result<void> ensure_network_rules(Call& call, const cni::CniResult& result) {
+Result<void> ensure_network_rules(Call& call, const Bridge& bridge, const cni::CniResult& result) {
   const auto backend = TRY(netfilter::make_backend_for("ipMasqBackend", call.config.masq_backend));
-  TRY(backend->ensure(rules_of(call, result)));
+  TRY(backend->ensure(rules_of(call, bridge, result)));
   if (!call.config.is_gateway) return {};
   for (const addr::Family family : {addr::Family::kIpv4, addr::Family::kIpv6})
     if (has_family(result, family)) TRY(net::ensure_forwarding(nullptr, family, kSysctlFile));
   return {};
 }
 
-Result<void> check_network_rules(Call& call, const cni::CniResult& result) {
+Result<void> check_network_rules(Call& call, const Bridge& bridge, const cni::CniResult& result) {
   const auto backend = TRY(netfilter::make_backend_for("ipMasqBackend", call.config.masq_backend));
-  TRY(backend->check(rules_of(call, result)));
+  TRY(backend->check(rules_of(call, bridge, result)));
   if (!call.config.is_gateway) return {};
   for (const addr::Family family : {addr::Family::kIpv4, addr::Family::kIpv6}) {
     if (!has_family(result, family) || TRY(net::is_forwarding(family))) continue;

@@ -11,9 +11,9 @@ namespace slicer::bridge {
 void undo_network_rules(Call& call, const Bridge& bridge, Undo& undo);
 
 /// Makes the constant rules and the forwarding sysctls stand; when they do, this writes nothing.
-Result<void> ensure_network_rules(Call& call, const cni::CniResult& result);
+Result<void> ensure_network_rules(Call& call, const Bridge& bridge, const cni::CniResult& result);
 
 /// CHECK. Error: kMismatch.
-Result<void> check_network_rules(Call& call, const cni::CniResult& result);
+Result<void> check_network_rules(Call& call, const Bridge& bridge, const cni::CniResult& result);
 
 }  // namespace slicer::bridge

@@ -309,3 +309,35 @@ TEST_CASE("ingressPolicy: same-bridge closes other networks out, isolated the sa
     check_all(world.one->netns(), all_of(Surroundings::kInternet, true));
   }
 }
+
+TEST_CASE("portIsolation: the gateway is no way from VM to VM") {
+  for (const char* bridged : {"0", "1"}) {
+    const Host host;
+    const Surroundings around;
+    Chain chain;
+    chain.bridge["portIsolation"] = true;
+    const Vm one(chain, 1);
+    const Vm two(chain, 2);
+    const EchoServer server(two.netns(), {kPort});
+    const EchoServer internet(around.internet.path(), {kPort});
+    Host::sysctl("net/bridge/bridge-nf-call-iptables", bridged);
+    Host::sysctl("net/bridge/bridge-nf-call-ip6tables", bridged);
+    // Sent to the gateway instead of the neighbour: what a guest that knows its way around does.
+    for (const Vm* from : {&one, &two}) {
+      const std::string& to = from == &one ? two.ip() : one.ip();
+      const std::string& to6 = from == &one ? two.ip6() : one.ip6();
+      (void)must("ip route add " + to + " via 192.0.2.1", from->netns());
+      (void)must("ip route add " + to6 + " via 2001:db8:2::1", from->netns());
+    }
+    check_all(
+        one.netns(),
+        join({all_of(two.ip(), false),
+              all_of(two.ip6(), false),
+              {{{Protocol::kTcp, Surroundings::kInternet, kPort}, true}, {{Protocol::kIcmp, "192.0.2.1", 0}, true}}}));
+    Call check = one.call;
+    check.command = "CHECK";
+    const Answer checked = call_plugin("slicer-bridge", with(chain.bridge, "prevResult", one.result), check);
+    INFO(checked.text());
+    CHECK(checked.ok());
+  }
+}

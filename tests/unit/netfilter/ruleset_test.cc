@@ -107,3 +107,52 @@ TEST_CASE("Rule::same_as: a counter does not matter, everything else does") {
   other.verdict = Verdict::kDrop;
   CHECK_FALSE(rule.same_as(other));
 }
+
+namespace {
+
+CompiledPolicy compiled(const std::vector<std::string>& drop, const std::vector<std::string>& allow = {}) {
+  Policy policy;
+  for (const std::string& entry : drop) policy.drop.push_back(parse_policy_entry(entry).value());
+  for (const std::string& entry : allow) policy.allow.push_back(parse_policy_entry(entry).value());
+  return compile_policy(policy);
+}
+
+}  // namespace
+
+TEST_CASE("policy_id: the same lists in other words have one name, and a policy that closes nothing always the same") {
+  CHECK(policy_id(compiled({"192.0.2.0/25", "192.0.2.128/25"}), "") == policy_id(compiled({"192.0.2.0/24"}), ""));
+  CHECK(policy_id(compiled({"192.0.2.0/24"}), "") != policy_id(compiled({"192.0.2.0/25"}), ""));
+  CHECK(policy_id(compiled({"192.0.2.0/24"}), "") != policy_id(compiled({"192.0.2.0/24:80"}), ""));
+  CHECK(policy_id(compiled({"192.0.2.7:80"}), "") != policy_id(compiled({"192.0.2.7:81"}), ""));
+  CHECK(policy_id(compiled({"192.0.2.0/24"}), "") != policy_id(compiled({}, {"192.0.2.0/24"}), ""));
+  CHECK(policy_id(compiled({"192.0.2.0/24"}), "a ") != policy_id(compiled({"192.0.2.0/24"}), "b "));
+  CHECK(policy_id(compiled({}), "a ") == policy_id(CompiledPolicy{}, ""));
+  CHECK(policy_id(compiled({"192.0.2.0/24"}), "").size() == 12);
+}
+
+TEST_CASE("vm_mark, log_prefix: what nf_tables has no room for is cut and hashed") {
+  const std::string longest(250, 'n');
+  CHECK(vm_mark("slicer:net/vm/eth0") == "slicer:net/vm/eth0");
+  CHECK(vm_mark(longest + "a").size() == 127);
+  CHECK(vm_mark(longest + "a") != vm_mark(longest + "b"));
+  CHECK(log_prefix("net") == "slicer:net ");
+  CHECK(log_prefix(longest).size() <= 127);
+}
+
+TEST_CASE("own_chains: a closed bridge drops what the host would forward from port to port") {
+  const addr::Mac mac = addr::parse_mac("02:00:5e:00:53:01").value();
+  const auto chains = own_chains({.network = "net", .closed_bridge = ClosedBridge{.name = "br0", .mac = mac}});
+  REQUIRE(chains.size() == 1);
+  CHECK(chains[0].name == "within-net");
+  REQUIRE(chains[0].rules.size() == 1);
+  CHECK(rule_text(chains[0].rules[0]) == R"(iifname "br0" oifname "br0" ether daddr 02:00:5e:00:53:01 drop)");
+}
+
+TEST_CASE("own_chains: all links of a beginning are one rule each way") {
+  const Forward forward{.bridge = "sls", .any_link = true, .subnets = {addr::parse_cidr("192.0.2.7/32").value()}};
+  const auto chains = own_chains({.network = "net", .forward = forward});
+  REQUIRE(chains.size() == 1);
+  REQUIRE(chains[0].rules.size() == 2);
+  CHECK(rule_text(chains[0].rules[0]) == R"(iifname "sls*" accept)");
+  CHECK(rule_text(chains[0].rules[1]) == R"(oifname "sls*" accept)");
+}
