@@ -41,8 +41,8 @@ Result<slicer::netfilter::VmPolicy> parse_vm(std::string_view text) {
   return vm;
 }
 
-/// Whether the word belongs to a policy.
-Result<bool> parse_policy_word(std::string_view key, std::string_view value, Policy& lists, NetworkRules& rules) {
+/// Takes what belongs to a policy.
+Result<void> parse_policy_word(std::string_view key, std::string_view value, Policy& lists, NetworkRules& rules) {
   const auto rules_of = [&]() -> slicer::netfilter::PolicyRules& {
     if (!rules.policy) rules.policy.emplace();
     return *rules.policy;
@@ -53,9 +53,8 @@ Result<bool> parse_policy_word(std::string_view key, std::string_view value, Pol
   if (key == "log") rules_of().log = true;
   if (key == "ingress") rules_of().ingress = value == "isolated" ? Ingress::kIsolated : Ingress::kSameBridge;
   if (key == "vm") rules_of().vms.push_back(TRY(parse_vm(value)));
-  const bool known = key == "drop" || key == "allow" || key == "default" || key == "none" || rules.policy;
-  if (known) rules_of().lists = compile_policy(lists);
-  return known;
+  if (key == "drop" || key == "allow" || key == "default" || key == "none") (void)rules_of();
+  return {};
 }
 
 Result<NetworkRules> parse_rules(int argc, char** argv) {
@@ -69,9 +68,10 @@ Result<NetworkRules> parse_rules(int argc, char** argv) {
     if (key == "masquerade") rules.masquerade.push_back(TRY(slicer::addr::parse_cidr(value)));
     if (key == "bridge") rules.forward->bridge = value;
     if (key == "forward") rules.forward->subnets.push_back(TRY(slicer::addr::parse_cidr(value)));
-    (void)TRY(parse_policy_word(key, value, lists, rules));
+    TRY(parse_policy_word(key, value, lists, rules));
     if (key == "list") rules.listed_bridge = value;
   }
+  if (rules.policy) rules.policy->lists = compile_policy(lists);
   return rules;
 }
 
