@@ -11,6 +11,7 @@
 #include <csignal>
 #include <ctime>
 #include <optional>
+#include <vector>
 
 #include "lib/base/log.h"
 #include "lib/net/link.h"
@@ -23,6 +24,7 @@
 #include "runner/supervisor/cleanup.h"
 #include "runner/supervisor/console_socket.h"
 #include "runner/supervisor/report.h"
+#include "runner/supervisor/side_task.h"
 #include "runner/supervisor/system_user.h"
 #include "runner/supervisor/watch.h"
 
@@ -69,9 +71,10 @@ class Supervisor {
     if (!send_report(report, record_)) (void)std::raise(SIGINT);  // whoever asked for the VM is gone: it ends at once
     report.reset();
     log_to_file();
-    watch_vm(*hypervisor_, *signals_, files_, [this] { enter(Phase::kStopping); });
+    watch_vm(*hypervisor_, *signals_, files_, tasks_, [this] { enter(Phase::kStopping); });
     enter(Phase::kStopping);
     hypervisor_.reset();
+    tasks_.clear();  // a socket of theirs would keep the VM's namespace
     return end();
   }
 
@@ -187,6 +190,7 @@ class Supervisor {
   VmRecord record_ = {};
   std::optional<Signals> signals_ = {};
   std::unique_ptr<Hypervisor> hypervisor_ = {};
+  std::vector<std::unique_ptr<SideTask>> tasks_ = {};
 };
 
 }  // namespace

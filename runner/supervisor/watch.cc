@@ -3,9 +3,9 @@
 #include <poll.h>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <csignal>
+#include <vector>
 
 #include "lib/base/log.h"
 #include "runner/supervisor/bounded_log.h"
@@ -27,27 +27,43 @@ enum class Step { kNone, kPowerDown, kQuit, kKill };
 
 class Watch {
  public:
-  Watch(Hypervisor& hypervisor, const Signals& signals, const VmFiles& files, const std::function<void()>& on_stop)
-      : hypervisor_(hypervisor), signals_(signals), files_(files), on_stop_(on_stop) {}
+  using Tasks = std::span<const std::unique_ptr<SideTask>>;
+
+  Watch(Hypervisor& hypervisor, const Signals& signals, const VmFiles& files, Tasks tasks,
+        const std::function<void()>& on_stop)
+      : hypervisor_(hypervisor), signals_(signals), files_(files), tasks_(tasks), on_stop_(on_stop) {}
 
   void run() {
     for (;;) {
-      std::array<pollfd, 3> waiting = {
-          {{.fd = hypervisor_.pidfd(), .events = POLLIN, .revents = 0},
-           {.fd = signals_.fd(), .events = POLLIN, .revents = 0},
-           {.fd = events_open_ ? hypervisor_.event_fd() : -1, .events = POLLIN, .revents = 0}}};
+      std::vector<pollfd> waiting = {
+          {.fd = hypervisor_.pidfd(), .events = POLLIN, .revents = 0},
+          {.fd = signals_.fd(), .events = POLLIN, .revents = 0},
+          {.fd = events_open_ ? hypervisor_.event_fd() : -1, .events = POLLIN, .revents = 0}};
+      for (const auto& task : tasks_) waiting.push_back({.fd = task->fd(), .events = POLLIN, .revents = 0});
       const auto left = std::chrono::ceil<std::chrono::milliseconds>(next_wakeup() - Clock::now());
       (void)poll(waiting.data(), waiting.size(),
                  static_cast<int>(std::max(left.count(), std::chrono::milliseconds::rep{0})));
       if (waiting[0].revents != 0) return;
       if (waiting[1].revents != 0) on_signal();
       if (waiting[2].revents != 0) events_open_ = hypervisor_.read_events();
+      run_tasks(std::span(waiting).last(tasks_.size()));
       on_time();
     }
   }
 
  private:
-  [[nodiscard]] Clock::time_point next_wakeup() const { return std::min({next_log_, next_step_, next_press_}); }
+  [[nodiscard]] Clock::time_point next_wakeup() const {
+    Clock::time_point next = std::min({next_log_, next_step_, next_press_});
+    for (const auto& task : tasks_) next = std::min(next, task->next_wakeup());
+    return next;
+  }
+
+  void run_tasks(std::span<const pollfd> polled) {
+    for (size_t i = 0; i < tasks_.size(); ++i) {
+      if (polled[i].revents != 0) tasks_[i]->on_readable();
+      if (Clock::now() >= tasks_[i]->next_wakeup()) tasks_[i]->on_time();
+    }
+  }
 
   void on_signal() {
     const int number = signals_.take();
@@ -91,6 +107,7 @@ class Watch {
   Hypervisor& hypervisor_;
   const Signals& signals_;
   const VmFiles& files_;
+  Tasks tasks_;
   const std::function<void()>& on_stop_;
   Step step_ = Step::kNone;
   Clock::time_point next_step_ = kNever;
@@ -102,8 +119,8 @@ class Watch {
 }  // namespace
 
 void watch_vm(Hypervisor& hypervisor, const Signals& signals, const VmFiles& files,
-              const std::function<void()>& on_stop) {
-  Watch(hypervisor, signals, files, on_stop).run();
+              std::span<const std::unique_ptr<SideTask>> tasks, const std::function<void()>& on_stop) {
+  Watch(hypervisor, signals, files, tasks, on_stop).run();
 }
 
 }  // namespace slicer::runner

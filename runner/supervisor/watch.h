@@ -2,17 +2,20 @@
 // What a supervisor waits for while its VM runs.
 
 #include <functional>
+#include <memory>
+#include <span>
 
 #include "runner/hypervisor/hypervisor.h"
 #include "runner/state/vm_files.h"
+#include "runner/supervisor/side_task.h"
 #include "runner/supervisor/signals.h"
 
 namespace slicer::runner {
 
 /// Returns when the hypervisor has ended, however that came about. SIGTERM or SIGHUP: the guest's power button, every
 /// second; after 15 s QEMU's quit, after 3 s more SIGKILL. SIGINT: without the power button. Keeps the logs bounded
-/// meanwhile. `on_stop` is called once, when a signal ends the VM.
+/// meanwhile, and the side tasks going. `on_stop` is called once, when a signal ends the VM.
 void watch_vm(Hypervisor& hypervisor, const Signals& signals, const VmFiles& files,
-              const std::function<void()>& on_stop);
+              std::span<const std::unique_ptr<SideTask>> tasks, const std::function<void()>& on_stop);
 
 }  // namespace slicer::runner

@@ -1,7 +1,8 @@
 // A network plugin for the runner's tests: a TAP and a fixed address, no bridge, no IPAM, no state. Keys:
 //   "address": CIDR of the VM     "gateway": CIDR that the host's end gets
 //   "log": a file that gets one line a call: "ADD <container> <ifname> <netns>"
-//   "addWhile": a file; ADD makes the TAP, writes its pid into FILE.pid, and goes on when the file is gone
+//   "addWhile": a file; ADD makes the TAP, writes its pid into FILE.pid, and goes on when the file is gone; after 30 s
+//               it fails
 //   "containerResult": true: the result has no entry for a VM
 //   "failAdd": true: ADD makes the TAP and then fails     "failDelWhile": a file; DEL fails as long as it is there
 #include <fcntl.h>
@@ -34,9 +35,13 @@ Result<void> log_call(const Request& request) {
 }
 
 Result<void> wait_while(const std::string& path) {
-  if (!path.empty()) TRY(write_whole_file(path + ".pid", std::to_string(getpid())));
-  for (int i = 0; i < 3000 && !path.empty() && access(path.c_str(), F_OK) == 0; ++i) usleep(10000);
-  return {};
+  if (path.empty()) return {};
+  TRY(write_whole_file(path + ".pid", std::to_string(getpid())));
+  for (int i = 0; i < 3000; ++i) {
+    if (access(path.c_str(), F_OK) != 0) return {};
+    (void)usleep(10000);
+  }
+  return fail(Kind::kBusy, "wait for the end of file '" + path + "': still there after 30 s");
 }
 
 uint32_t owner_of(const Request& request) {
