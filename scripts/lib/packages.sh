@@ -5,7 +5,7 @@
 BUILD_PACKAGES=(
   g++ cmake ninja-build pkg-config
   libnl-3-dev libnl-route-3-dev libnftnl-dev libmnl-dev
-  nlohmann-json3-dev libfmt-dev libcli11-dev libboost-dev
+  nlohmann-json3-dev libfmt-dev libcli11-dev libyaml-cpp-dev
 )
 # To make the demo guest: its kernel and dropbear are downloaded and unpacked, never installed.
 GUEST_PACKAGES=(busybox-static cpio gzip binutils ca-certificates openssh-client)
@@ -14,7 +14,7 @@ RUN_PACKAGES=(qemu-system-x86 iproute2 iputils-ping curl passwd)
 # To run the tests and the checks.
 TEST_PACKAGES=(
   doctest-dev clang-format-19 clang-tidy-19 clang-19 libclang-rt-19-dev shellcheck
-  nftables iptables strace tcpdump dnsmasq-base procps util-linux git python3 python3-pip
+  nftables iptables netcat-openbsd strace tcpdump dnsmasq-base procps util-linux git python3 python3-pip
 )
 
 # missing_packages NAME...: prints those that are not installed.
