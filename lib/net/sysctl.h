@@ -19,6 +19,8 @@ Result<std::optional<std::string>> ensure_sysctl(const Netns* ns, const std::str
 
 /// Where kept values stand: `sysctl --system`, which a package's installation may run, reads them last.
 inline constexpr const char* kSysctlFolder = "/run/sysctl.d";
+/// The file there of all networks of ours; read after the 10- to 60- files of /etc/sysctl.d.
+inline constexpr const char* kSysctlFile = "90-slicer.conf";
 /// Adds or replaces lines of /run/sysctl.d/<file>, under a lock, whole; unchanged: nothing is written.
 Result<void> keep_sysctls(const std::string& file, std::span<const std::pair<std::string, std::string>> values);
 

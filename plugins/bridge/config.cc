@@ -3,7 +3,6 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <charconv>
 #include <utility>
 
 #include "lib/cni/attachment.h"
@@ -20,8 +19,6 @@ constexpr int64_t kMtuMin = 68;
 constexpr int64_t kMtuMax = 65535;
 // IEEE 802.1Q: 0 is no VLAN, 4095 is reserved.
 constexpr int64_t kVlanMax = 4094;
-// uid_t's last value means "no user" to the kernel.
-constexpr int64_t kIdMax = 4294967294;
 
 Result<std::string> parse_bridge_name(const Json& conf) {
   std::string name = TRY(cni::string_field(conf, "bridge", "cni0"));
@@ -105,17 +102,6 @@ Result<std::vector<VlanRange>> parse_trunk(const Json& conf) {
   return merged;
 }
 
-/// A uid or gid out of CNI_ARGS.
-Result<std::optional<uint32_t>> id_argument(const cni::Environment& env, const char* key) {
-  const std::optional<std::string> text = env.arg(key);
-  if (!text) return std::optional<uint32_t>{};
-  uint32_t id = 0;
-  const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), id);
-  if (error == std::errc() && end == text->data() + text->size() && id <= kIdMax) return std::optional(id);
-  return fail(Kind::kInvalidEnvironment, fmt::format("CNI_ARGS {}: '{}' is not in 0-{}", key, *text, kIdMax),
-              "pass a numeric user or group id");
-}
-
 /// A guest could do nothing with a name server that is no address; nor would a runtime say so.
 Result<cni::Dns> parse_dns(const Json& conf) {
   cni::Dns dns = TRY(cni::parse_dns(TRY(cni::object_field(conf, "dns"))).context("\"dns\""));
@@ -124,17 +110,6 @@ Result<cni::Dns> parse_dns(const Json& conf) {
                   .context("\"dns\": \"nameservers\"")
                   .hint("give name servers by address, like \"192.0.2.53\""));
   return dns;
-}
-
-/// Who may open the TAP: the call's word before the configuration's.
-Result<void> parse_owner(const Json& conf, const cni::Environment& env, Config& config) {
-  const cni::Bounds ids{.low = 0, .high = kIdMax};
-  config.owner = static_cast<uint32_t>(TRY(cni::int_field(conf, "owner", 0, ids)));
-  if (const auto group = TRY(cni::optional_int_field(conf, "group", ids)))
-    config.owner_group = static_cast<uint32_t>(*group);
-  if (const auto uid = TRY(id_argument(env, "TC_REDIRECT_TAP_UID"))) config.owner = *uid;
-  if (const auto gid = TRY(id_argument(env, "TC_REDIRECT_TAP_GID"))) config.owner_group = gid;
-  return {};
 }
 
 /// Upstream checks only on demand; a VM is checked unless told otherwise, a container as upstream does it.
@@ -203,7 +178,7 @@ Result<Config> parse_config(const cni::NetConf& conf, const cni::Environment& en
   config.dns = TRY(parse_dns(raw));
   config.mac = TRY(cni::requested_mac(conf, env));
   TRY(parse_guards(raw, config));
-  TRY(parse_owner(raw, env, config));
+  config.owner = TRY(cni::parse_tap_owner(raw, env));
   TRY(check_combinations(conf, config));
   return config;
 }

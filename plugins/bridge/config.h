@@ -8,6 +8,7 @@
 
 #include "lib/addr/mac.h"
 #include "lib/cni/plugin_main.h"
+#include "lib/cni/tap_owner.h"
 
 namespace slicer::bridge {
 
@@ -45,8 +46,7 @@ struct Config {
   std::vector<VlanRange> trunk = {};         ///< sorted, without overlaps
   bool preserve_default_vlan = true;
   cni::Dns dns = {};
-  uint32_t owner = 0;
-  std::optional<uint32_t> owner_group = {};
+  cni::TapOwner owner = {};
   std::optional<addr::Mac> mac = {};  ///< asked for by the call
 
   [[nodiscard]] bool uses_vlans() const { return vlan != 0 || !trunk.empty(); }

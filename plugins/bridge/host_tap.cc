@@ -31,8 +31,8 @@ Result<Attached> add_host_tap(Call& call, const Bridge& bridge, const GuestPlan&
                                          .mac = mac,
                                          .mtu_bytes = guest.mtu_bytes,
                                          .master = bridge.index,
-                                         .owner = call.config.owner,
-                                         .owner_group = call.config.owner_group,
+                                         .owner = call.config.owner.user,
+                                         .owner_group = call.config.owner.group,
                                          .no_ipv6_link_local = true}));
   undo.push("delete tap", [&call, index] { return net::delete_link(call.host, index, net::DeleteWait::kNotice); });
   TRY(attach_guest(call, bridge, index, guest, undo));

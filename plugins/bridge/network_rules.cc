@@ -12,9 +12,6 @@
 namespace slicer::bridge {
 namespace {
 
-// Read after /etc/sysctl.d's 10- to 60- files by `sysctl --system`.
-constexpr const char* kSysctlFile = "90-slicer.conf";
-
 netfilter::NetworkRules rules_of(const Call& call, const Bridge& bridge, const cni::CniResult& result) {
   netfilter::NetworkRules rules{.network = call.attachment.network, .listed_bridge = gateway_link(call.config)};
   // Isolated ports keep frames apart; by the gateway's MAC one VM would reach the other all the same.
@@ -45,7 +42,7 @@ Result<void> ensure_network_rules(Call& call, const Bridge& bridge, const cni::C
   TRY(backend->ensure(rules_of(call, bridge, result)));
   if (!call.config.is_gateway) return {};
   for (const addr::Family family : {addr::Family::kIpv4, addr::Family::kIpv6})
-    if (has_family(result, family)) TRY(net::ensure_forwarding(nullptr, family, kSysctlFile));
+    if (has_family(result, family)) TRY(net::ensure_forwarding(nullptr, family, net::kSysctlFile));
   return {};
 }
 

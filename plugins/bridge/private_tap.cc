@@ -16,8 +16,8 @@ Result<int> create_tap(Call& call, const GuestPlan& guest) {
                           .mac = device_mac(call, "tap"),
                           .mtu_bytes = guest.mtu_bytes,
                           .link_group = call.attachment.group(),
-                          .owner = call.config.owner,
-                          .owner_group = call.config.owner_group,
+                          .owner = call.config.owner.user,
+                          .owner_group = call.config.owner.group,
                           .no_ipv6_link_local = true});
 }
 

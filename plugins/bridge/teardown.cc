@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "ipam/client.h"
+#include "lib/base/steps.h"
 #include "lib/net/bridge_port.h"
 #include "plugins/bridge/host_tap.h"
 #include "plugins/bridge/host_veth.h"
@@ -10,26 +11,6 @@
 
 namespace slicer::bridge {
 namespace {
-
-/// Every step is done whatever became of the one before; the first error is the one reported, with the others behind.
-class Steps {
- public:
-  void take(Result<void> done) {
-    if (done) return;
-    if (!first_) {
-      first_ = std::move(done).error();
-    } else {
-      first_->message += "; " + done.error().message;
-    }
-  }
-  Result<void> end() && {
-    if (first_) return std::unexpected(std::move(*first_));
-    return {};
-  }
-
- private:
-  std::optional<Error> first_;
-};
 
 /// Neighbour entries of guests that are gone: those just deleted, and those of a DEL that was killed in between.
 Result<void> delete_dead_neighbours(Call& call) {

@@ -2,7 +2,6 @@
 
 #include <fmt/core.h>
 
-#include <charconv>
 #include <utility>
 
 #include "lib/cni/attachment.h"
@@ -18,8 +17,6 @@ using cni::Json;
 // RFC 791: every host takes 576 bytes; what is above is ETH_MAX_MTU of include/uapi/linux/if_ether.h.
 constexpr int64_t kMtuMin = 576;
 constexpr int64_t kMtuMax = 65535;
-// uid_t's last value means "no user" to the kernel.
-constexpr int64_t kIdMax = 4294967294;
 constexpr const char* kOwnIpam = "slicer-ipam";
 
 Result<unsigned> parse_mtu(const Json& conf) {
@@ -35,28 +32,6 @@ Result<std::string> parse_masq_backend(const Json& conf) {
   std::string backend = TRY(cni::string_field(conf, "ipMasqBackend"));
   (void)TRY(netfilter::make_backend_for("ipMasqBackend", backend));
   return backend;
-}
-
-/// A uid or gid out of CNI_ARGS.
-Result<std::optional<uint32_t>> id_argument(const cni::Environment& env, const char* key) {
-  const std::optional<std::string> text = env.arg(key);
-  if (!text) return std::optional<uint32_t>{};
-  uint32_t id = 0;
-  const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), id);
-  if (error == std::errc() && end == text->data() + text->size() && id <= kIdMax) return std::optional(id);
-  return fail(Kind::kInvalidEnvironment, fmt::format("CNI_ARGS {}: '{}' is not in 0-{}", key, *text, kIdMax),
-              "pass a numeric user or group id");
-}
-
-/// Who may open the TAP: the call's word before the configuration's.
-Result<void> parse_owner(const Json& conf, const cni::Environment& env, Config& config) {
-  const cni::Bounds ids{.low = 0, .high = kIdMax};
-  config.owner = static_cast<uint32_t>(TRY(cni::int_field(conf, "owner", 0, ids)));
-  if (const auto group = TRY(cni::optional_int_field(conf, "group", ids)))
-    config.owner_group = static_cast<uint32_t>(*group);
-  if (const auto uid = TRY(id_argument(env, "TC_REDIRECT_TAP_UID"))) config.owner = *uid;
-  if (const auto gid = TRY(id_argument(env, "TC_REDIRECT_TAP_GID"))) config.owner_group = gid;
-  return {};
 }
 
 /// The keys exist elsewhere; here nobody may count on them being off.
@@ -124,7 +99,7 @@ Result<Config> parse_config(const cni::NetConf& conf, const cni::Environment& en
   config.dns = TRY(cni::parse_dns(TRY(cni::object_field(raw, "dns"))));
   config.mac = TRY(cni::requested_mac(conf, env));
   TRY(refuse_without_guard(raw));
-  TRY(parse_owner(raw, env, config));
+  config.owner = TRY(cni::parse_tap_owner(raw, env));
   TRY(parse_ipam(raw, config));
   return config;
 }

@@ -8,6 +8,7 @@
 #include "lib/addr/ip.h"
 #include "lib/addr/mac.h"
 #include "lib/cni/plugin_main.h"
+#include "lib/cni/tap_owner.h"
 
 namespace slicer::isolated {
 
@@ -21,8 +22,7 @@ struct Config {
   bool ip_masq = true;
   std::string masq_backend = {};  ///< "nftables" or empty: the library's choice
   cni::Dns dns = {};
-  uint32_t owner = 0;
-  std::optional<uint32_t> owner_group = {};
+  cni::TapOwner owner = {};
   std::optional<addr::Mac> mac = {};  ///< asked for by the call
   /// The "ipam" section to call IPAM with, completed; only "subnet" is missing when IPAM is ours.
   cni::Json ipam = cni::Json::object();

@@ -85,8 +85,8 @@ Result<int> add_tap(Call& call, const GuestPlan& guest) {
                                        .mac = device_mac(call, "tap"),
                                        .mtu_bytes = call.config.mtu_bytes,
                                        .link_group = call.attachment.group(),
-                                       .owner = call.config.owner,
-                                       .owner_group = call.config.owner_group,
+                                       .owner = call.config.owner.user,
+                                       .owner_group = call.config.owner.group,
                                        .no_ipv6_link_local = true}));
   const auto complete = [&]() -> Result<void> {
     TRY(net::ensure_guard(inside, tap, guard_of(guest)));

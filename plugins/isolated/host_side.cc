@@ -11,8 +11,6 @@
 namespace slicer::isolated {
 namespace {
 
-// Read after /etc/sysctl.d's 10- to 60- files by `sysctl --system`; slicer-bridge writes the same one.
-constexpr const char* kSysctlFile = "90-slicer.conf";
 constexpr addr::Family kFamily = addr::Family::kIpv4;
 
 /// Bridges with our alias, for a host on which slicer-bridge came before the set `bridges`.
@@ -47,7 +45,7 @@ Result<void> ensure_host_rules(Call& call) {
 }
 
 Result<void> ensure_network_rules(Call& call, const addr::Cidr& range) {
-  TRY(net::ensure_forwarding(nullptr, kFamily, kSysctlFile));
+  TRY(net::ensure_forwarding(nullptr, kFamily, net::kSysctlFile));
   if (!call.config.ip_masq) return {};
   return TRY(netfilter::make_backend_for("ipMasqBackend", call.config.masq_backend))
       ->ensure(network_rules(call, range));

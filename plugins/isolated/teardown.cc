@@ -3,32 +3,13 @@
 #include <algorithm>
 
 #include "ipam/client.h"
+#include "lib/base/steps.h"
 #include "plugins/isolated/blocks.h"
 #include "plugins/isolated/guest_side.h"
 #include "plugins/isolated/verbs.h"
 
 namespace slicer::isolated {
 namespace {
-
-/// Every step is done whatever became of the one before; the first error is the one reported, with the others behind.
-class Steps {
- public:
-  void take(Result<void> done) {
-    if (done) return;
-    if (!first_) {
-      first_ = std::move(done).error();
-    } else {
-      first_->message += "; " + done.error().message;
-    }
-  }
-  Result<void> end() && {
-    if (first_) return std::unexpected(std::move(*first_));
-    return {};
-  }
-
- private:
-  std::optional<Error> first_;
-};
 
 /// Whether GC may remove the link: an attachment of this network made it, and the runtime does not know that one.
 bool is_stale(const net::Link& link, const cni::Attachment& network, const std::vector<cni::Attachment>& valid) {

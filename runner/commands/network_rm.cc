@@ -113,7 +113,7 @@ Result<void> delete_bridges(net::RouteSocket& host, const std::string& network, 
 
 /// The values stay as they are: others may rely on forwarding by now. Only nothing keeps them any more.
 Result<void> forget_sysctls() {
-  const std::string file = std::string(net::kSysctlFolder) + "/90-slicer.conf";
+  const std::string file = std::string(net::kSysctlFolder) + "/" + net::kSysctlFile;
   if (!read_file(file)) return {};
   TRY(delete_file(file));
   return print("removed '" + file + "'; forwarding itself stays as it is\n");

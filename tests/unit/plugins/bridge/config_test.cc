@@ -46,8 +46,8 @@ TEST_CASE("bridge config: the defaults are upstream's, but a VM is checked for s
   CHECK(config->guard_mac);
   CHECK(config->guard_ip);
   CHECK(config->preserve_default_vlan);
-  CHECK(config->owner == 0);
-  CHECK_FALSE(config->owner_group.has_value());
+  CHECK(config->owner.user == 0);
+  CHECK_FALSE(config->owner.group.has_value());
   CHECK_FALSE(config->uses_vlans());
 }
 
@@ -69,8 +69,8 @@ TEST_CASE("bridge config: every key is read") {
   CHECK(config->detect_duplicates);
   CHECK(config->guard_mac);
   CHECK_FALSE(config->guard_ip);
-  CHECK(config->owner == 64055);
-  CHECK(config->owner_group == 108);
+  CHECK(config->owner.user == 64055);
+  CHECK(config->owner.group == 108);
   CHECK(config->dns.nameservers == std::vector<std::string>{"192.0.2.53"});
   CHECK(config->vlan == 10);
   CHECK_FALSE(config->preserve_default_vlan);
@@ -89,8 +89,8 @@ TEST_CASE("bridge config: the call's owner goes before the configuration's") {
   const Result<Config> config =
       parse(R"({"owner": 1, "group": 2})", {{"TC_REDIRECT_TAP_UID", "1000"}, {"TC_REDIRECT_TAP_GID", "1001"}});
   REQUIRE(config.has_value());
-  CHECK(config->owner == 1000);
-  CHECK(config->owner_group == 1001);
+  CHECK(config->owner.user == 1000);
+  CHECK(config->owner.group == 1001);
   for (const char* bad : {"root", "-1", "1x", "4294967295", "99999999999"}) {
     const Refusal got = refusal("{}", {{"TC_REDIRECT_TAP_UID", bad}});
     CHECK(got.kind == Kind::kInvalidEnvironment);

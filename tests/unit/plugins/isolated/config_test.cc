@@ -33,7 +33,7 @@ TEST_CASE("isolated config: nothing but a name is needed") {
   CHECK_FALSE(config->range.has_value());
   CHECK(config->mtu_bytes == 1500);
   CHECK(config->ip_masq);
-  CHECK(config->owner == 0);
+  CHECK(config->owner.user == 0);
   CHECK(config->own_ipam);
   CHECK(config->ipam == Json{{"type", "slicer-ipam"}, {"block", 30}});
 }
@@ -48,8 +48,8 @@ TEST_CASE("isolated config: every key is read") {
   CHECK(config->mtu_bytes == 1400);
   CHECK_FALSE(config->ip_masq);
   CHECK(config->masq_backend == "nftables");
-  CHECK(config->owner == 64055);
-  CHECK(config->owner_group == 108);
+  CHECK(config->owner.user == 64055);
+  CHECK(config->owner.group == 108);
   CHECK(config->dns.nameservers == std::vector<std::string>{"192.0.2.53"});
   CHECK(config->mac->text() == "02:00:5e:00:53:01");
   CHECK(config->ipam["dataDir"] == "/run/x");
@@ -60,8 +60,8 @@ TEST_CASE("isolated config: the caller's owner comes before the configuration's"
   const Result<Config> config =
       parse(R"({"owner": 1, "group": 2})", {{"TC_REDIRECT_TAP_UID", "7"}, {"TC_REDIRECT_TAP_GID", "8"}});
   REQUIRE(config.has_value());
-  CHECK(config->owner == 7);
-  CHECK(config->owner_group == 8);
+  CHECK(config->owner.user == 7);
+  CHECK(config->owner.group == 8);
   const Result<Config> bad = parse("{}", {{"TC_REDIRECT_TAP_UID", "root"}});
   REQUIRE_FALSE(bad.has_value());
   CHECK(bad.error().kind == Kind::kInvalidEnvironment);
