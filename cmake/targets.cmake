@@ -25,3 +25,15 @@ function(slicer_add_unit_test name)
   set_tests_properties(unit_${name} PROPERTIES LABELS unit TIMEOUT 120)
   add_dependencies(unit_tests unit_${name})
 endfunction()
+
+# slicer_install_editable(FILE TO FOLDER PRISTINE NAME): a file of the current folder that the administrator may edit
+# where it is installed. A copy in <data>/slicer-cni/NAME tells an edited file from ours.
+function(slicer_install_editable file)
+  cmake_parse_arguments(PARSE_ARGV 1 ARG "" "TO;PRISTINE" "")
+  set(copies ${CMAKE_INSTALL_DATADIR}/slicer-cni/${ARG_PRISTINE})
+  install(CODE "set(SLICER_EDITABLE_SOURCE \"${CMAKE_CURRENT_SOURCE_DIR}/${file}\")
+set(SLICER_EDITABLE_TARGET \"${ARG_TO}/${file}\")
+set(SLICER_EDITABLE_PRISTINE \"\${CMAKE_INSTALL_PREFIX}/${copies}/${file}\")")
+  install(SCRIPT ${PROJECT_SOURCE_DIR}/cmake/install_editable.cmake)
+  install(FILES ${file} DESTINATION ${copies})
+endfunction()

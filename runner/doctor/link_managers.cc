@@ -3,7 +3,11 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <utility>
+
 #include "lib/cni/attachment.h"
+#include "runner/chain/cache.h"
 #include "runner/doctor/checks.h"
 #include "runner/doctor/managed_links.h"
 
@@ -28,6 +32,20 @@ std::vector<OwnLink> links_of(const CheckedNetwork& checked) {
   return links;
 }
 
+/// Host groups have their networks in memory: those that have VMs are in libcni's cache.
+void add_attached(const Settings& settings, std::vector<CheckedNetwork>& networks) {
+  const auto entries = chain::Cache(settings.cache_dir).list();
+  if (!entries) return;  // the attachments' own check says so
+  for (const chain::CacheEntry& entry : *entries) {
+    if (std::ranges::any_of(networks, [&](const auto& each) { return each.network.name == entry.key.network; }))
+      continue;
+    Result<chain::Conflist> network = chain::parse_conflist(entry.config, entry.key.network);
+    if (!network) continue;
+    if (Result<NetworkFacts> facts = read_facts(*network))
+      networks.push_back({.network = std::move(*network), .facts = std::move(*facts)});
+  }
+}
+
 void check_networkd(const std::vector<CheckedNetwork>& networks, Findings& findings) {
   if (!networkd_in_use("")) return findings.ok("networkd", "systemd-networkd is not in use");
   const std::vector<NetworkFile> files = read_network_files("");
@@ -41,7 +59,7 @@ void check_networkd(const std::vector<CheckedNetwork>& networks, Findings& findi
           "networkd",
           fmt::format("systemd-networkd takes {} of network '{}' over, by '{}': addresses and routes get lost",
                       own.pattern, checked.network.name, file->path),
-          fmt::format("write /etc/systemd/network/00-slicer.network: [Match] Name={} / [Link] Unmanaged=yes; "
+          fmt::format("name it in /etc/systemd/network/00-slicer.network ([Match] Name={} / [Link] Unmanaged=yes); "
                       "then networkctl reload",
                       own.pattern));
     }
@@ -58,8 +76,8 @@ void check_network_manager(const std::vector<CheckedNetwork>& networks, Findings
       good = false;
       findings.warn("networkmanager",
                     fmt::format("NetworkManager may take {} of network '{}' over", own.pattern, checked.network.name),
-                    fmt::format("write /etc/NetworkManager/conf.d/90-slicer.conf: [keyfile] / "
-                                "unmanaged-devices+=interface-name:{}; then nmcli general reload",
+                    fmt::format("name it in /etc/NetworkManager/conf.d/90-slicer.conf ([keyfile] / "
+                                "unmanaged-devices+=interface-name:{}); then nmcli general reload",
                                 own.pattern));
     }
   if (good) findings.ok("networkmanager", "NetworkManager leaves our links alone");
@@ -67,7 +85,8 @@ void check_network_manager(const std::vector<CheckedNetwork>& networks, Findings
 
 }  // namespace
 
-void check_link_managers(const std::vector<CheckedNetwork>& networks, Findings& findings) {
+void check_link_managers(const Settings& settings, std::vector<CheckedNetwork> networks, Findings& findings) {
+  add_attached(settings, networks);
   check_networkd(networks, findings);
   check_network_manager(networks, findings);
 }

@@ -207,6 +207,16 @@ TEST_CASE("doctor: systemd-networkd and NetworkManager that would take our links
   CHECK(Report().of("networkmanager") == "ok: NetworkManager leaves our links alone\n");
 }
 
+TEST_CASE("doctor: networks of host groups, which no file has, are looked at too") {
+  const OneNetwork host;
+  write_list("52-group.conflist", network_list("group", "brgroup", "203.0.113.0/24"));
+  attach({.name = "vm-1", .network = "group"});
+  std::filesystem::remove("/etc/cni/net.d/52-group.conflist");
+  write_text("/run/systemd/netif/state", "");
+  write_text("/run/systemd/network/01-greedy.network", "[Match]\nName=brgroup\n[Network]\nDHCP=yes\n");
+  CHECK(contains(Report().of("networkd"), "fail: systemd-networkd takes brgroup of network 'group' over"));
+}
+
 TEST_CASE("doctor: an empty folder of networks") {
   const Host host;
   const Report report;

@@ -5,6 +5,7 @@
 #include <doctest/doctest.h>
 #include <unistd.h>
 
+#include "lib/base/whole_file.h"
 #include "tests/unit/runner/temp_folder.h"
 
 using namespace slicer::runner::doctor;
@@ -90,4 +91,20 @@ TEST_CASE("unmanaged_devices: later files replace or add") {
   root.write("etc/NetworkManager/conf.d/20.conf", "[keyfile]\nunmanaged-devices+=interface-name:c\n");
   CHECK(unmanaged_devices(root.path()) ==
         std::vector<std::string>{"interface-name:a", "interface-name:b", "interface-name:c"});
+}
+
+TEST_CASE("the shipped files leave the default links of every mode alone") {
+  const std::string host = SLICER_HOST_FILES;
+  const NetworkFile file = parse_network_file(slicer::read_file(host + "/00-slicer.network").value(), "f");
+  const TempFolder root;
+  root.folder("etc/NetworkManager/conf.d");
+  root.write("etc/NetworkManager/conf.d/90-slicer.conf", slicer::read_file(host + "/90-slicer.conf").value());
+  const LinkIdentity veth{.name = "slv7hessubxw7q2", .kind = "veth"};
+  for (const LinkIdentity& link : {kTap, kBridge, veth}) {
+    CAPTURE(link.name);
+    CHECK(matches(file, link));
+    CHECK(is_unmanaged(unmanaged_devices(root.path()), link));
+  }
+  CHECK(file.leaves_alone);
+  CHECK_FALSE(matches(file, {.name = "eth0", .kind = "veth"}));
 }

@@ -1,0 +1,20 @@
+# Installs SLICER_EDITABLE_SOURCE as SLICER_EDITABLE_TARGET, but never over a file that somebody edited: one that is
+# neither this version's nor the one that an earlier installation left as SLICER_EDITABLE_PRISTINE.
+cmake_policy(VERSION 3.25)
+set(target "$ENV{DESTDIR}${SLICER_EDITABLE_TARGET}")
+set(pristine "$ENV{DESTDIR}${SLICER_EDITABLE_PRISTINE}")
+file(SHA256 "${SLICER_EDITABLE_SOURCE}" new)
+set(ours "${new}")
+if(EXISTS "${pristine}")
+  file(SHA256 "${pristine}" old)
+  list(APPEND ours "${old}")
+endif()
+if(EXISTS "${target}")
+  file(SHA256 "${target}" present)
+endif()
+if(EXISTS "${target}" AND NOT present IN_LIST ours)
+  message(STATUS "Keeping the edited ${target} (the new one is ${pristine})")
+elseif(NOT EXISTS "${target}" OR NOT present STREQUAL new)
+  get_filename_component(folder "${SLICER_EDITABLE_TARGET}" DIRECTORY)  # file(INSTALL) adds DESTDIR itself
+  file(INSTALL DESTINATION "${folder}" TYPE FILE FILES "${SLICER_EDITABLE_SOURCE}")
+endif()
