@@ -31,6 +31,7 @@ struct Link {
   bool up = false;
   bool promiscuous = false;
   bool carrier = false;
+  bool ethernet = false;  ///< ARPHRD_ETHER: not a tunnel, not the loopback
 
   struct Tun {
     std::optional<uint32_t> owner = {};
@@ -48,6 +49,8 @@ struct Link {
     unsigned forward_delay_ms = 0;
   };
   std::optional<Bridge> bridge = {};  ///< of kind "bridge"
+
+  std::optional<uint32_t> macvlan_mode = {};  ///< of kind "macvlan" or "macvtap": MACVLAN_MODE_* (macvtap.h)
 };
 
 /// The index of a link, none when absent; by ioctl, cheaper than find_link().

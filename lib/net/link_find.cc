@@ -1,4 +1,5 @@
 #include <linux/if.h>
+#include <linux/if_arp.h>
 #include <linux/if_link.h>
 #include <linux/if_tun.h>
 #include <sys/ioctl.h>
@@ -35,6 +36,8 @@ void parse_kind(nlattr* info, Link& link) {
   link.kind = at.text(IFLA_INFO_KIND);
   if (link.kind == "tun") link.tun = parse_tun(at.get(IFLA_INFO_DATA));
   if (link.kind == "bridge") link.bridge = parse_bridge(at.get(IFLA_INFO_DATA));
+  if (link.kind == "macvlan" || link.kind == "macvtap")
+    link.macvlan_mode = Attributes<IFLA_MACVLAN_MAX>(at.get(IFLA_INFO_DATA)).number<uint32_t>(IFLA_MACVLAN_MODE);
 }
 
 Result<std::optional<Link>> ask(RouteSocket& ns, Message question, const std::string& action) {
@@ -76,7 +79,8 @@ Result<Link> parse_link(nlmsghdr& message) {
       .peer_netnsid = at.number<int>(IFLA_LINK_NETNSID),
       .up = (head->ifi_flags & IFF_UP) != 0,
       .promiscuous = (head->ifi_flags & IFF_PROMISC) != 0 || at.number<uint32_t>(IFLA_PROMISCUITY).value_or(0) != 0,
-      .carrier = (head->ifi_flags & IFF_LOWER_UP) != 0};
+      .carrier = (head->ifi_flags & IFF_LOWER_UP) != 0,
+      .ethernet = head->ifi_type == ARPHRD_ETHER};
   if (at.has(IFLA_LINKINFO)) parse_kind(at.get(IFLA_LINKINFO), link);
   return link;
 }

@@ -183,4 +183,42 @@ Result<std::optional<Route>> find_default_route(RouteSocket& ns, addr::Family fa
   return best;
 }
 
+namespace {
+
+/// The device of a default route's entry; of several next hops the first one's. None: it is another route's.
+std::optional<int> device_of_default(nlmsghdr& message) {
+  if (message.nlmsg_type != RTM_NEWROUTE) return std::nullopt;
+  const auto* head = static_cast<const rtmsg*>(nlmsg_data(&message));
+  if (head->rtm_type != RTN_UNICAST || head->rtm_dst_len != 0) return std::nullopt;
+  const Attributes<RTA_MAX> at(message, sizeof(rtmsg));
+  if (at.has(RTA_OIF)) return at.number<int>(RTA_OIF);
+  const auto first = at.number<rtnexthop>(RTA_MULTIPATH);
+  return first ? std::optional(first->rtnh_ifindex) : std::nullopt;
+}
+
+/// An address to which nobody has a route of its own, so that the default route decides about it.
+addr::Ip address_elsewhere(addr::Family family) {
+  if (family == addr::Family::kIpv4) return {family, 0xc0000201U};  // 192.0.2.1
+  return {family, (addr::Uint128{0x20010db8U} << 96) + 1};          // 2001:db8::1
+}
+
+}  // namespace
+
+Result<std::optional<int>> find_default_device(RouteSocket& ns, addr::Family family) {
+  std::optional<int> device;
+  TRY(query_entry(ns, address_elsewhere(family), [&](nlmsghdr& message) { device = device_of_default(message); }));
+  if (device) return device;
+  const std::optional<Route> route = TRY(find_default_route(ns, family));
+  return route ? std::optional(route->device) : std::nullopt;
+}
+
+Result<bool> is_own_address(RouteSocket& ns, const addr::Ip& ip) {
+  bool local = false;
+  TRY(query_entry(ns, ip, [&](nlmsghdr& message) {
+    if (message.nlmsg_type == RTM_NEWROUTE)
+      local = static_cast<const rtmsg*>(nlmsg_data(&message))->rtm_type == RTN_LOCAL;
+  }));
+  return local;
+}
+
 }  // namespace slicer::net

@@ -39,5 +39,11 @@ Result<std::optional<Route>> find_route_to(RouteSocket& ns, const addr::Ip& ip);
 Result<std::optional<addr::Cidr>> find_destination_of(RouteSocket& ns, const addr::Ip& ip);
 /// The first default route of the main table. Dumps that table: for STATUS, doctor and set-up, not per attachment.
 Result<std::optional<Route>> find_default_route(RouteSocket& ns, addr::Family family);
+/// The device of the default route that the kernel would take now (rules, metrics and dead links considered; of several
+/// next hops the first). One lookup, but for a host with a longer route to the documentation ranges (RFC 5737, RFC
+/// 3849), where the main table is read.
+Result<std::optional<int>> find_default_device(RouteSocket& ns, addr::Family family);
+/// Whether `ip` is an address of the namespace's own. One lookup.
+Result<bool> is_own_address(RouteSocket& ns, const addr::Ip& ip);
 
 }  // namespace slicer::net

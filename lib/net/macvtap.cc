@@ -1,0 +1,71 @@
+#include "lib/net/macvtap.h"
+
+#include <linux/if.h>
+#include <linux/if_link.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "lib/net/link.h"
+#include "lib/net/message.h"
+
+namespace slicer::net {
+namespace {
+
+/// drivers/net/macvlan.c, macvlan_common_newlink(): EBUSY when another driver receives for the parent, EINVAL when
+/// it is passed through already or, to be passed through, has links. drivers/net/macvtap.c: nothing else that we send.
+Error creation_error(Error error, const MacvtapSpec& spec) {
+  if (error.sys_errno == EBUSY) error.kind = Kind::kBusy;
+  if (error.sys_errno == EINVAL) {
+    error.kind = Kind::kBusy;
+    error.message += spec.mode == MacvlanMode::kPassthru ? " (in mode 'passthru' the parent carries one macvtap alone)"
+                                                         : " (the parent may be passed through already)";
+  }
+  return error;
+}
+
+}  // namespace
+
+Result<void> create_macvtap(RouteSocket& host, const Netns& ns, const MacvtapSpec& spec) {
+  ifinfomsg head = {};
+  Message message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL);
+  message.header(head).text(IFLA_IFNAME, spec.name).s32(IFLA_LINK, spec.parent).s32(IFLA_NET_NS_FD, ns.fd());
+  if (spec.mac) message.mac(IFLA_ADDRESS, *spec.mac);
+  if (spec.mtu_bytes != 0) message.u32(IFLA_MTU, spec.mtu_bytes);
+  if (spec.group != 0) message.u32(IFLA_GROUP, spec.group);
+  message.nest(IFLA_LINKINFO, [&] {
+    message.text(IFLA_INFO_KIND, "macvtap").nest(IFLA_INFO_DATA, [&] {
+      message.u32(IFLA_MACVLAN_MODE, static_cast<uint32_t>(spec.mode));
+    });
+  });
+  Result<void> made = host.transact(message, "create macvtap '" + spec.name + "'");
+  if (!made) return std::unexpected(creation_error(std::move(made).error(), spec));
+  return {};
+}
+
+Result<void> raise_macvtap(RouteSocket& session, int index, const std::string& alias) {
+  ifinfomsg head = {};
+  head.ifi_index = index;
+  Message name(RTM_SETLINK);
+  name.header(head).chars(IFLA_IFALIAS, alias).nest(IFLA_AF_SPEC, [&] {
+    name.nest(AF_INET6, [&] { name.u8(IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE); });
+  });
+  // By a message of its own: in one the kernel sets IFF_UP, which makes the fe80 address (the guest's, since the MAC is
+  // the guest's), before it reads IFLA_AF_SPEC (net/core/rtnetlink.c, do_setlink()).
+  head.ifi_flags = head.ifi_change = IFF_UP;
+  Message up(RTM_SETLINK);
+  up.header(head);
+  Message requests[] = {std::move(name), std::move(up)};
+  const std::string action = "raise macvtap " + std::to_string(index);
+  const std::string actions[] = {"name macvtap " + std::to_string(index), action};
+  for (Result<void>& done : TRY(session.transact_all(requests, actions))) {
+    if (done) continue;
+    Error error = std::move(done).error();
+    if (error.sys_errno == EAFNOSUPPORT) continue;  // a kernel without IPv6
+    if (error.sys_errno == EADDRINUSE) error.kind = Kind::kExists;
+    return std::unexpected(std::move(error));
+  }
+  return {};
+}
+
+}  // namespace slicer::net

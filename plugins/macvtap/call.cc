@@ -1,0 +1,51 @@
+#include "plugins/macvtap/call.h"
+
+#include <fmt/core.h>
+
+#include "lib/base/log.h"
+
+namespace slicer::macvtap {
+namespace {
+
+Result<Sandbox> open_sandbox(const std::string& path) {
+  net::Netns ns = TRY(net::Netns::open(path));
+  net::RouteSocket routes = TRY(net::RouteSocket::open_in(ns));
+  return Sandbox{.ns = std::move(ns), .routes = std::move(routes)};
+}
+
+Result<Call> open_with(const cni::Request& request, Config config) {
+  const cni::Environment& env = request.env;
+  net::RouteSocket host = TRY(net::RouteSocket::open());
+  Call call{.request = request,
+            .config = std::move(config),
+            .attachment = {.network = request.conf.name, .container_id = env.container_id, .ifname = env.ifname},
+            .host = std::move(host)};
+  if (request.netns_present && !request.host_netns) call.sandbox = TRY(open_sandbox(env.netns));
+  return call;
+}
+
+}  // namespace
+
+Result<Call> open_call(const cni::Request& request) {
+  Config config = TRY(parse_config(request.conf, request.env));
+  // CNI_NETNS_OVERRIDE is for plugins that can work there.
+  if (request.host_netns)
+    return fail(Kind::kHostNetns,
+                fmt::format("use CNI_NETNS '{}': it is the host's own network namespace, and a macvtap belongs into a "
+                            "private one",
+                            request.env.netns),
+                "make one (ip netns add NAME) and pass its path; for a VM in the host's namespace use slicer-bridge");
+  return open_with(request, std::move(config));
+}
+
+Result<Call> open_cleanup_call(const cni::Request& request) {
+  if (const Result<Config> config = parse_config(request.conf, request.env); !config)
+    log_line(config.error().message + ", ignoring");
+  return open_with(request, {});  // nothing of it is needed
+}
+
+std::unexpected<Error> mismatch(const std::string& what, const std::string& cause) {
+  return fail(Kind::kMismatch, fmt::format("check {}: {}", what, cause), "delete the attachment and add it again");
+}
+
+}  // namespace slicer::macvtap

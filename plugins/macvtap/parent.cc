@@ -1,0 +1,79 @@
+#include "plugins/macvtap/parent.h"
+
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include "lib/net/route.h"
+
+namespace slicer::macvtap {
+namespace {
+
+std::string use(const net::Link& parent) { return fmt::format("use '{}' as \"parent\"", parent.name); }
+
+Result<net::Link> named_parent(Call& call) {
+  std::optional<net::Link> link = TRY(net::find_link(call.host, call.config.parent));
+  if (link) return std::move(*link);
+  return fail(Kind::kNotFound, fmt::format("use '{}' as \"parent\": there is no such link", call.config.parent),
+              "see `ip link` for the host's interfaces; leave the key out for that of the default route");
+}
+
+Result<net::Link> default_parent(Call& call) {
+  for (const addr::Family family : {addr::Family::kIpv4, addr::Family::kIpv6}) {
+    const std::optional<int> device = TRY(net::find_default_device(call.host, family));
+    if (!device) continue;
+    if (std::optional<net::Link> link = TRY(net::find_link(call.host, *device))) return std::move(*link);
+  }
+  return fail(Kind::kNotFound, "choose \"parent\": the host has no default route, neither IPv4 nor IPv6",
+              "set \"parent\" to the host's interface on the LAN (see `ip link`)");
+}
+
+Result<void> refuse_master(Call& call, const net::Link& parent) {
+  if (parent.master == 0) return {};
+  const std::optional<net::Link> master = TRY(net::find_link(call.host, parent.master));
+  if (!master) return {};
+  if (master->kind == "bridge")
+    return fail(Kind::kInvalidConfig, fmt::format("{}: it is a port of bridge '{}'", use(parent), master->name),
+                fmt::format("set \"parent\": \"{0}\", or use slicer-bridge with \"bridge\": \"{0}\"", master->name));
+  return fail(Kind::kInvalidConfig, fmt::format("{}: its master is '{}' ({})", use(parent), master->name, master->kind),
+              fmt::format("set \"parent\": \"{}\"", master->name));
+}
+
+/// An access point takes only frames from the one address that has joined it.
+bool is_wireless(const net::Link& link) {
+  for (const char* sign : {"phy80211", "wireless"})
+    if (access(fmt::format("/sys/class/net/{}/{}", link.name, sign).c_str(), F_OK) == 0) return true;
+  return false;
+}
+
+Result<void> refuse_unfit(const net::Link& parent) {
+  const std::string other =
+      "set \"parent\" to an Ethernet interface of the LAN, or use slicer-isolated or slicer-bridge";
+  if (!parent.ethernet)
+    return fail(Kind::kInvalidConfig,
+                fmt::format("{}: it is no Ethernet interface{}", use(parent),
+                            parent.kind.empty() ? "" : fmt::format(" but of kind '{}'", parent.kind)),
+                other);
+  if (is_wireless(parent))
+    return fail(Kind::kInvalidConfig,
+                fmt::format("{}: it is wireless, and an access point takes no frames from a VM's MAC", use(parent)),
+                other);
+  return {};
+}
+
+}  // namespace
+
+Result<net::Link> find_parent(Call& call) {
+  net::Link parent = TRY(call.config.parent.empty() ? default_parent(call) : named_parent(call));
+  TRY(refuse_unfit(parent));
+  TRY(refuse_master(call, parent));
+  if (!parent.up)
+    return fail(Kind::kBusy, fmt::format("{}: it is down", use(parent)), fmt::format("ip link set {} up", parent.name));
+  if (call.config.mtu_bytes > parent.mtu_bytes)
+    return fail(
+        Kind::kInvalidConfig,
+        fmt::format("\"mtu\": {} is above the {} of parent '{}'", call.config.mtu_bytes, parent.mtu_bytes, parent.name),
+        "use 0 or leave the key out for the parent's MTU");
+  return parent;
+}
+
+}  // namespace slicer::macvtap
