@@ -46,8 +46,16 @@ Result<Ip> reserve_requested(Store& store, const AllocationRequest& request, con
 }
 
 Result<Ip> reserve_next(Store& store, const AllocationRequest& request, size_t set) {
+  std::optional<Ip> passed_over;
   for (bool looked_twice = false;;) {
     const std::optional<Ip> ip = TRY(find_free(store, request.pools[set], set));
+    // Without this a store that does not remember would be asked for ever, under the lock of all.
+    if (ip && ip == passed_over)
+      return fail(Kind::kSystem,
+                  fmt::format("allocate an address for {}: the store gives {} again, which it could not reserve",
+                              name_of(request.owner), ip->text()),
+                  "look at that file in the data directory, and at its permissions");
+    passed_over = ip;
     if (ip && request.search.in_use && TRY(request.search.in_use(*ip))) {
       TRY(store.hold_back(*ip));
       continue;
@@ -61,6 +69,7 @@ Result<Ip> reserve_next(Store& store, const AllocationRequest& request, size_t s
                   "remove attachments that are not needed, run GC, or enlarge the pool");
     TRY(store.refresh());
     looked_twice = true;
+    passed_over.reset();
   }
 }
 

@@ -22,6 +22,7 @@ class FakeStore final : public Store {
   int failing_reservation = -1;  ///< counts down; the one at 0 fails
   int refreshed = 0;
   bool doubts = false;
+  bool forgetful = false;  ///< keeps nothing that is held back
 
   Result<std::vector<Ip>> find(const Owner& owner) override {
     std::vector<Ip> found;
@@ -43,7 +44,7 @@ class FakeStore final : public Store {
     return {};
   }
   Result<void> hold_back(const Ip& ip) override {
-    held.emplace(ip, "somebody");
+    if (!forgetful) held.emplace(ip, "somebody");
     doubts = true;
     return {};
   }
@@ -199,4 +200,14 @@ TEST_CASE("allocator: a requested address in use elsewhere is refused") {
   REQUIRE_FALSE(none);
   CHECK(none.error().kind == Kind::kExists);
   CHECK(store.held.empty());
+}
+
+TEST_CASE("allocator: a store that forgets what it was told to hold back is not asked for ever") {
+  FakeStore store;
+  store.forgetful = true;
+  const Search search{.in_use = [](const Ip&) -> Result<bool> { return true; }};
+  const auto refused = allocate(store, {{"net", "a", "eth0"}, {small()}, {}, search});
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().kind == Kind::kSystem);
+  CHECK(refused.error().message.find("192.0.2.2") != std::string::npos);
 }
