@@ -93,6 +93,7 @@ TEST_CASE("address book: answers that nobody asked for count for nothing") {
   // A stranger's request does not begin an exchange of the guest's.
   CHECK_FALSE(talk.server({.type = DhcpType::kRequest, .xid = 5}));
   CHECK_FALSE(talk.ack("192.0.2.50", 60, 5));
+  CHECK_FALSE(talk.server({.type = DhcpType::kRequest}));  // the guest's own number: the exchange goes on
   // A frame with another sender than the guest's MAC is none of its own.
   CHECK_FALSE(talk.book.take(dhcp_frame({.type = DhcpType::kRequest, .xid = 6}, kOtherMac, 67), Direction::kFromGuest,
                              talk.now));
