@@ -35,27 +35,55 @@ Result<std::vector<VmRecord>> load_all(const Settings& settings) {
   return records;
 }
 
-std::string age(const VmRecord& record) {
-  const int64_t seconds = std::max<int64_t>(std::time(nullptr) - record.created, 0);
+std::string duration_text(int64_t seconds) {
+  seconds = std::max<int64_t>(seconds, 0);
   if (seconds < 60) return fmt::format("{}s", seconds);
   if (seconds < 3600) return fmt::format("{}m", seconds / 60);
   if (seconds < 86400) return fmt::format("{}h", seconds / 3600);
   return fmt::format("{}d", seconds / 86400);
 }
 
+// What is left of the lease.
+std::string lease_text(const VmRecord& record) {
+  if (!record.lease) return "-";
+  return record.lease->end == 0 ? "for ever" : duration_text(record.lease->end - std::time(nullptr));
+}
+
 using Row = std::vector<std::string>;
 
 Row row_of(const VmRecord& record) {
   const bool host = record.placement == Placement::kHost;
+  const std::vector<std::string> addresses = all_addresses(record);
   return {record.name,
           state_of(record),
-          record.addresses.empty() ? "-" : fmt::format("{}", fmt::join(record.addresses, ",")),
+          addresses.empty() ? "-" : fmt::format("{}", fmt::join(addresses, ",")),
           record.network,
           record.tap.empty() ? "-" : record.tap + (host ? "" : "@" + record.netns.substr(record.netns.rfind('/') + 1)),
           std::to_string(record.vcpus),
           fmt::format("{} MiB", record.ram_mib),
           record.accelerator,
-          age(record)};
+          duration_text(std::time(nullptr) - record.created)};
+}
+
+// A column for those who have leases; behind the addresses.
+void add_leases(const std::vector<VmRecord>& records, std::vector<Row>& rows) {
+  constexpr ptrdiff_t kColumn = 3;
+  if (std::ranges::none_of(records, [](const VmRecord& record) { return record.lease.has_value(); })) return;
+  rows[0].insert(rows[0].begin() + kColumn, "LEASE");
+  for (size_t i = 0; i < records.size(); ++i) rows[i + 1].insert(rows[i + 1].begin() + kColumn, lease_text(records[i]));
+}
+
+cni::Json lease_json(const VmRecord& record) {
+  if (!record.lease) return nullptr;
+  cni::Json json = {{"address", record.lease->address}, {"server", record.lease->server}, {"end", nullptr}};
+  if (record.lease->end != 0) json["end"] = record.lease->end;
+  return json;
+}
+
+std::vector<std::string> all_gateways(const VmRecord& record) {
+  std::vector<std::string> gateways = record.gateways;
+  if (record.lease && !record.lease->router.empty()) gateways.push_back(record.lease->router);
+  return gateways;
 }
 
 // One object a VM; docs/slicer-run.md names the members, which stay as they are.
@@ -63,8 +91,9 @@ cni::Json json_of(const VmRecord& record) {
   return {{"name", record.name},
           {"state", state_of(record)},
           {"network", record.network},
-          {"addresses", record.addresses},
-          {"gateways", record.gateways},
+          {"addresses", all_addresses(record)},
+          {"gateways", all_gateways(record)},
+          {"lease", lease_json(record)},
           {"mac", record.mac},
           {"tap", record.tap},
           {"netns", record.placement == Placement::kHost ? "" : record.netns},
@@ -87,6 +116,7 @@ Result<int> run(const Context& context, bool as_json) {
   }
   std::vector<Row> rows = {{"NAME", "STATE", "ADDRESS", "NETWORK", "TAP", "VCPU", "RAM", "ACCEL", "AGE"}};
   for (const VmRecord& record : records) rows.push_back(row_of(record));
+  add_leases(records, rows);
   TRY(print(table_text(rows)));
   return kExitOk;
 }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 
@@ -68,6 +69,24 @@ Result<void> read_attachment(const Json& json, VmRecord& record) {
   return {};
 }
 
+Json lease_json(const std::optional<VmRecord::Lease>& lease) {
+  if (!lease) return Json::object();
+  return {{"address", lease->address}, {"router", lease->router}, {"server", lease->server}, {"end", lease->end}};
+}
+
+Result<void> read_learned(const Json& json, VmRecord& record) {
+  const Json lease = TRY(cni::object_field(json, "lease"));
+  VmRecord::Lease read;
+  read.address = TRY(cni::string_field(lease, "address"));
+  read.router = TRY(cni::string_field(lease, "router"));
+  read.server = TRY(cni::string_field(lease, "server"));
+  read.end = TRY(cni::int_field(lease, "end", 0));
+  if (!read.address.empty()) record.lease = std::move(read);
+  record.seen_addresses = TRY(cni::strings_field(json, "seenAddresses"));
+  record.link_local = TRY(cni::string_field(json, "linkLocal"));
+  return {};
+}
+
 Result<VmRecord> read_record(std::string_view text) {
   const Json json = TRY(cni::parse_json(text));
   if (!json.is_object()) return fail(Kind::kDecode, "not an object");
@@ -80,6 +99,7 @@ Result<VmRecord> read_record(std::string_view text) {
   record.group = TRY(cni::string_field(json, "group"));
   record.group_file = TRY(cni::string_field(json, "groupFile"));
   TRY(read_attachment(json, record));
+  TRY(read_learned(json, record));
   record.hypervisor_name = TRY(cni::string_field(json, "hypervisorName"));
   record.accelerator = TRY(cni::string_field(json, "accelerator"));
   constexpr cni::Bounds kCount{.low = 0, .high = INT32_MAX};
@@ -94,6 +114,16 @@ const char* phase_name(Phase phase) {
   for (const auto& [known, text] : kPhases)
     if (known == phase) return text;
   return "?";
+}
+
+std::vector<std::string> all_addresses(const VmRecord& record) {
+  std::vector<std::string> all = record.addresses;
+  if (record.lease) all.push_back(record.lease->address);
+  for (const std::string& seen : record.seen_addresses) {
+    const auto is_it = [&](const std::string& given) { return given.starts_with(seen + "/"); };
+    if (std::ranges::none_of(record.addresses, is_it)) all.push_back(seen + "/64");
+  }
+  return all;
 }
 
 std::string record_text(const VmRecord& record) {
@@ -119,6 +149,9 @@ std::string record_text(const VmRecord& record) {
                      {"mac", record.mac},
                      {"addresses", record.addresses},
                      {"gateways", record.gateways},
+                     {"lease", lease_json(record.lease)},
+                     {"seenAddresses", record.seen_addresses},
+                     {"linkLocal", record.link_local},
                      {"hypervisorName", record.hypervisor_name},
                      {"accelerator", record.accelerator},
                      {"vcpus", record.vcpus},

@@ -3,6 +3,7 @@
 // tmpfs: after a reboot nothing is left, and nothing of it is true any more.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -54,6 +55,18 @@ struct VmRecord {
   std::vector<std::string> addresses = {};  ///< CIDRs
   std::vector<std::string> gateways = {};
 
+  // What its guest was seen to use beside that (runner/lease).
+  struct Lease {
+    std::string address = {};  ///< CIDR
+    std::string router = {};   ///< empty: none
+    std::string server = {};   ///< empty: not told
+    int64_t end = 0;           ///< seconds since the epoch; 0: never
+    friend bool operator==(const Lease&, const Lease&) = default;
+  };
+  std::optional<Lease> lease = {};               ///< of a DHCP server
+  std::vector<std::string> seen_addresses = {};  ///< IPv6, without prefix length
+  std::string link_local = {};                   ///< its fe80 address; empty: not seen
+
   // The machine.
   std::string hypervisor_name = {};  ///< "qemu"
   std::string accelerator = {};      ///< "kvm" or "tcg"
@@ -61,6 +74,10 @@ struct VmRecord {
   unsigned ram_mib = 0;
   friend bool operator==(const VmRecord&, const VmRecord&) = default;
 };
+
+/// CIDRs of both: what the network gave, what a DHCP server leased, and what the guest was seen to use, as /64 (nobody
+/// says the length; router advertisements know no other).
+std::vector<std::string> all_addresses(const VmRecord& record);
 
 std::string record_text(const VmRecord& record);
 /// Errors: kDecode.

@@ -20,6 +20,7 @@
 #include "runner/guest/boot_args.h"
 #include "runner/hypervisor/accelerator.h"
 #include "runner/state/vm_files.h"
+#include "runner/supervisor/address_watch.h"
 #include "runner/supervisor/attachment.h"
 #include "runner/supervisor/cleanup.h"
 #include "runner/supervisor/console_socket.h"
@@ -56,6 +57,12 @@ Result<void> leave_caller(int lock, int report) {
   return {};
 }
 
+/// The VM's end of its network.
+struct VmLink {
+  net::Netns sandbox;
+  net::Link tap = {};
+};
+
 class Supervisor {
  public:
   Supervisor(const Settings& settings, const VmRequest& request, const VmLock& lock)
@@ -88,7 +95,9 @@ class Supervisor {
     const cni::CniResult result = TRY(attach(settings_, request_.network, record_));
     const VmInterface interface = TRY(vm_interface(result, record_));
     remember(result, interface);
-    Machine machine = TRY(make_machine(result, interface, user));
+    const VmLink link = TRY(find_link(interface));
+    watch_addresses_of(link);  // before the guest says its first word
+    Machine machine = TRY(make_machine(result, interface, link, user));
     hypervisor_ = TRY(make_hypervisor(request_.hypervisor));
     TRY(hypervisor_->start(std::move(machine)));
     record_.hypervisor = hypervisor_->process();
@@ -130,8 +139,31 @@ class Supervisor {
     }
   }
 
-  Result<Machine> make_machine(const cni::CniResult& result, const VmInterface& interface, const SystemUser& user) {
-    const net::Netns sandbox = TRY(net::Netns::open(record_.netns));
+  Result<VmLink> find_link(const VmInterface& interface) const {
+    net::Netns sandbox = TRY(net::Netns::open(record_.netns));
+    net::RouteSocket session = TRY(net::RouteSocket::open_in(sandbox));
+    net::Link tap = TRY(net::get_link(session, interface.tap.name));
+    return VmLink{.sandbox = std::move(sandbox), .tap = std::move(tap)};
+  }
+
+  // Where the network gave no IPv4 address, a DHCP server may; a guest that is a device of the LAN has more than the
+  // network gave.
+  void watch_addresses_of(const VmLink& link) {
+    const bool has_ipv4 = std::ranges::any_of(
+        record_.addresses, [](const std::string& cidr) { return cidr.find(':') == std::string::npos; });
+    const Result<addr::Mac> guest = addr::parse_mac(record_.mac);
+    if ((has_ipv4 && link.tap.kind != "macvtap") || !guest) return;
+    auto watch = watch_addresses(link.sandbox, link.tap, *guest, [this](const AddressBook& book) {
+      if (note_addresses(book, record_)) save();
+    });
+    if (watch)
+      tasks_.push_back(std::move(*watch));
+    else
+      log_line(watch.error().message + ": list will not show the VM's addresses, ignoring");
+  }
+
+  Result<Machine> make_machine(const cni::CniResult& result, const VmInterface& interface, const VmLink& link,
+                               const SystemUser& user) {
     Machine machine;
     machine.name = request_.name;
     machine.boot = request_.boot;
@@ -142,9 +174,8 @@ class Supervisor {
     machine.ram_mib = request_.ram_mib;
     machine.accelerator = request_.accelerator;
     machine.guest_mac = interface.guest.mac;
-    net::RouteSocket session = TRY(net::RouteSocket::open_in(sandbox));
-    machine.mtu = TRY(net::get_link(session, interface.tap.name)).mtu_bytes;
-    machine.tap = TRY(net::open_tap(&sandbox, interface.tap.name));
+    machine.mtu = link.tap.mtu_bytes;
+    machine.tap = TRY(net::open_tap(&link.sandbox, link.tap.name));
     machine.console = TRY(listen_on(files_.folder, files_.console_socket));
     machine.console_log = files_.console_log;
     machine.log = files_.hypervisor_log;
@@ -170,6 +201,10 @@ class Supervisor {
   void enter(Phase phase) {
     if (record_.phase == phase) return;
     record_.phase = phase;
+    save();
+  }
+
+  void save() {
     if (const Result<void> saved = save_record(settings_, record_); !saved)
       log_line(saved.error().message + ", ignoring");
   }

@@ -35,6 +35,9 @@ VmRecord full_record() {
           .mac = "02:00:5e:00:53:01",
           .addresses = {"192.0.2.7/24", "2001:db8::7/64"},
           .gateways = {"192.0.2.1"},
+          .lease = VmRecord::Lease{.address = "192.0.2.8/24", .router = "192.0.2.1", .server = "192.0.2.2", .end = 9},
+          .seen_addresses = {"2001:db8::7", "2001:db8::8"},
+          .link_local = "fe80::5eff:fe00:5301",
           .hypervisor_name = "qemu",
           .accelerator = "tcg",
           .vcpus = 2,
@@ -53,6 +56,12 @@ TEST_CASE("parse_record: reads what record_text wrote") {
   CHECK(parse_record(record_text(full_record())) == full_record());
   VmRecord empty;
   CHECK(parse_record(record_text(empty)) == empty);
+}
+
+TEST_CASE("all_addresses: what the network gave, what a server leased, what was seen beside that") {
+  CHECK(all_addresses(full_record()) ==
+        std::vector<std::string>{"192.0.2.7/24", "2001:db8::7/64", "192.0.2.8/24", "2001:db8::8/64"});
+  CHECK(all_addresses(VmRecord{}).empty());
 }
 
 TEST_CASE("parse_record: what is no record is told so") {

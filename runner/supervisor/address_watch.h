@@ -1,0 +1,25 @@
+#pragma once
+// Learns a VM's addresses while it runs: the lease that its LAN's DHCP server gave, its IPv6 addresses.
+
+#include <functional>
+#include <memory>
+
+#include "lib/addr/mac.h"
+#include "lib/net/link.h"
+#include "lib/net/netns.h"
+#include "runner/lease/address_book.h"
+#include "runner/state/vm_record.h"
+#include "runner/supervisor/side_task.h"
+
+namespace slicer::runner {
+
+/// Watches the VM's link in `sandbox` from now on; `on_change` is called when the address book has changed, at most
+/// once a second. A guest that floods the link is heard only in part. Errors: those of net::watch_address_frames().
+Result<std::unique_ptr<SideTask>> watch_addresses(const net::Netns& sandbox, const net::Link& tap,
+                                                  const addr::Mac& guest,
+                                                  std::function<void(const AddressBook&)> on_change);
+
+/// Puts what the book knows into the record. @return whether the record has changed.
+bool note_addresses(const AddressBook& book, VmRecord& record);
+
+}  // namespace slicer::runner
