@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "lib/netfilter/iptables.h"
 #include "lib/netfilter/nftables.h"
 
 namespace slicer::netfilter {
@@ -10,10 +11,7 @@ Result<std::unique_ptr<Backend>> make_backend(std::string_view name) { return ma
 
 Result<std::unique_ptr<Backend>> make_backend_for(std::string_view key, std::string_view name) {
   if (name.empty() || name == "auto" || name == "nftables") return make_nftables_backend();
-  if (name == "iptables") {
-    return fail(Kind::kInvalidConfig, fmt::format("\"{}\": \"iptables\" is not in this version yet", key),
-                "use \"nftables\" or leave the key out; the rules then stand in table 'inet slicer'");
-  }
+  if (name == "iptables") return make_iptables_backend();
   return fail(Kind::kInvalidConfig,
               fmt::format("\"{}\": \"{}\" is none of \"auto\", \"nftables\", \"iptables\"", key, name),
               "leave the key out to have the right one chosen");

@@ -19,6 +19,8 @@ struct Forward {
   std::string bridge = {};               ///< host interface; empty: by subnet alone (a routed network: ptp)
   bool any_link = false;                 ///< all links whose names begin with `bridge` (isolated networks)
   std::vector<addr::Cidr> subnets = {};  ///< host bits and order do not matter
+  /// The iptables backend asks this chain of the administrator's first, and makes it when it is absent; empty: none.
+  std::string admin_chain = {};
 };
 
 /// A bridge with isolated ports: what the host would forward from one of them to another is dropped.

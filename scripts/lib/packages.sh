@@ -4,7 +4,7 @@
 # To compile and install.
 BUILD_PACKAGES=(
   g++ cmake ninja-build pkg-config
-  libnl-3-dev libnl-route-3-dev libnftnl-dev libmnl-dev
+  libnl-3-dev libnl-route-3-dev libnftnl-dev libmnl-dev libip4tc-dev libip6tc-dev
   nlohmann-json3-dev libfmt-dev libcli11-dev libyaml-cpp-dev
 )
 # To make the demo guest: its kernel and dropbear are downloaded and unpacked, never installed.

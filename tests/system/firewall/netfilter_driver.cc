@@ -3,9 +3,11 @@
 //     a policy: [drop=ENTRY]… [allow=ENTRY]… [default=drop|allow] [log=1] [ingress=open|same-bridge|isolated] or none=1
 //     a VM: [vm=OWNER@IP[@ENTRY,ENTRY…]]…, the entries being what its own policy drops
 //   netfilter_driver remove NETWORK | remove_vms NETWORK OWNER | list NETWORK | probe | foreign
-// Prints what went wrong and exits 1; `foreign` prints a line for each foreign firewall.
+// $SLICER_BACKEND is the backend (auto). Prints what went wrong and exits 1; `foreign` prints a line for each foreign
+// firewall.
 
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <string_view>
@@ -105,9 +107,15 @@ Result<void> print_list(Backend& backend, const std::string& network) {
   return {};
 }
 
+/// $SLICER_BACKEND, or "auto".
+std::string_view backend_name() {
+  const char* name = std::getenv("SLICER_BACKEND");
+  return name == nullptr ? "auto" : name;
+}
+
 Result<void> run(int argc, char** argv) {
   const std::string_view verb = argc > 1 ? argv[1] : "";
-  const std::unique_ptr<Backend> backend = TRY(slicer::netfilter::make_backend("auto"));
+  const std::unique_ptr<Backend> backend = TRY(slicer::netfilter::make_backend(backend_name()));
   const NetworkRules rules = TRY(parse_rules(argc, argv));
   if (verb == "ensure") return backend->ensure(rules);
   if (verb == "check") return backend->check(rules);

@@ -12,14 +12,6 @@ TEST_CASE("make_backend: the names that there are") {
   }
 }
 
-TEST_CASE("make_backend: iptables is refused with a way out") {
-  const auto refused = make_backend_for("ipMasqBackend", "iptables");
-  REQUIRE_FALSE(refused.has_value());
-  CHECK(refused.error().kind == Kind::kInvalidConfig);
-  CHECK(refused.error().message == R"("ipMasqBackend": "iptables" is not in this version yet)");
-  CHECK(refused.error().hint.find("nftables") != std::string::npos);
-}
-
 TEST_CASE("make_backend: an unknown name is answered with all that are known") {
   const auto refused = make_backend("ipfw");
   REQUIRE_FALSE(refused.has_value());
