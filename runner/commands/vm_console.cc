@@ -12,6 +12,7 @@ namespace {
 struct Options {
   std::string name = {};
   bool follow = false;
+  bool packets = false;
 };
 
 Result<int> console(const Context& context, const Options& options) {
@@ -22,7 +23,8 @@ Result<int> console(const Context& context, const Options& options) {
 }
 
 Result<int> logs(const Context& context, const Options& options) {
-  TRY(show_log(context, TRY(load_record(context, options.name)), options.follow));
+  const LogWish wish{.console = !options.packets, .follow = options.follow};
+  TRY(show_log(context, TRY(load_record(context, options.name)), wish));
   return kExitOk;
 }
 
@@ -38,9 +40,10 @@ void register_vm_console(CLI::App& vm, Context& context) {
 
 void register_vm_logs(CLI::App& vm, Context& context) {
   const auto options = std::make_shared<Options>();
-  CLI::App& command = *vm.add_subcommand("logs", "Show what a VM wrote to its console");
+  CLI::App& command = *vm.add_subcommand("logs", "Show what a VM wrote to its console, and what its lists dropped");
   command.add_option("NAME", options->name, "The VM")->required();
   command.add_flag("-f,--follow", options->follow, "Go on until the VM ends");
+  command.add_flag("--packets", options->packets, "Only what slicer-firewall dropped (its key \"log\")");
   command.callback([&context, options] { context.action = [&context, options] { return logs(context, *options); }; });
 }
 

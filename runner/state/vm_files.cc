@@ -45,7 +45,8 @@ VmFiles vm_files(const Settings& settings, const std::string& name) {
           .console_lock = folder + "/console.lock",
           .console_log = folder + "/console.log",
           .hypervisor_log = folder + "/hypervisor.log",
-          .supervisor_log = folder + "/supervisor.log"};
+          .supervisor_log = folder + "/supervisor.log",
+          .packet_log = folder + "/packets.log"};
 }
 
 Result<void> check_vm_name(const std::string& name) {

@@ -12,6 +12,8 @@
 #include <cerrno>
 #include <optional>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "lib/base/whole_file.h"
 #include "runner/print.h"
@@ -110,19 +112,37 @@ Error not_running(const std::string& name) {
           .hint = "slicer-run vm logs " + name + " shows what it wrote, slicer-run vm rm " + name + " cleans up"};
 }
 
-/// Writes what stands behind `offset`, which moves on; a log that became shorter was cut, and goes on at its beginning.
-Result<void> show_rest(const UniqueFd& log, off_t& offset) {
-  struct stat info{};
-  if (fstat(log.get(), &info) == 0 && info.st_size < offset) offset = 0;
-  Chunk chunk;
-  for (;;) {
-    const ssize_t count = pread(log.get(), chunk.data(), chunk.size(), offset);
-    if (count < 0) return fail(Kind::kIo, "read the log: " + errno_text(errno));
-    if (count == 0) return {};
-    TRY(print({chunk.data(), static_cast<size_t>(count)}));
-    offset += count;
+/// One file that is shown as it grows.
+class ShownLog {
+ public:
+  explicit ShownLog(std::string path) : path_(std::move(path)) {}
+
+  [[nodiscard]] const std::string& path() const { return path_; }
+  /// Error: kNotFound, kSystem.
+  Result<void> open() {
+    file_ = UniqueFd(::open(path_.c_str(), O_RDONLY | O_CLOEXEC));
+    return file_.valid() ? Result<void>{} : fail_errno(errno, "open '" + path_ + "'");
   }
-}
+  /// Writes what is new; a log that became shorter was cut, and goes on at its beginning.
+  Result<void> show_rest() {
+    if (!file_.valid() && !open()) return {};  // it comes with its first line
+    struct stat info{};
+    if (fstat(file_.get(), &info) == 0 && info.st_size < offset_) offset_ = 0;
+    Chunk chunk;
+    for (;;) {
+      const ssize_t count = pread(file_.get(), chunk.data(), chunk.size(), offset_);
+      if (count < 0) return fail(Kind::kIo, "read the log: " + errno_text(errno));
+      if (count == 0) return {};
+      TRY(print({chunk.data(), static_cast<size_t>(count)}));
+      offset_ += count;
+    }
+  }
+
+ private:
+  std::string path_;
+  UniqueFd file_ = {};
+  off_t offset_ = 0;
+};
 
 }  // namespace
 
@@ -139,18 +159,22 @@ Result<ConsoleEnd> attach_console(const Settings& settings, const VmRecord& reco
   return Session(*socket, signals).run();
 }
 
-Result<void> show_log(const Settings& settings, const VmRecord& record, bool follow) {
-  const std::string path = vm_files(settings, record.name).console_log;
-  const UniqueFd log(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!log.valid()) return fail_errno(errno, "open '" + path + "'");
+Result<void> show_log(const Settings& settings, const VmRecord& record, const LogWish& wish) {
+  const VmFiles files = vm_files(settings, record.name);
+  std::vector<ShownLog> logs;
+  if (wish.console) {
+    logs.emplace_back(files.console_log);
+    TRY(logs.back().open());
+  }
+  if (wish.packets) logs.emplace_back(files.packet_log);
   const UniqueFd supervisor = open_process(record.supervisor);
   const UniqueFd changes(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
-  if (changes.valid()) (void)inotify_add_watch(changes.get(), path.c_str(), IN_MODIFY);  // else: by the interval
-  off_t offset = 0;
+  // The folder's: a log that is not there yet is made in it. Without inotify it goes by the interval.
+  if (changes.valid()) (void)inotify_add_watch(changes.get(), files.folder.c_str(), IN_MODIFY | IN_CREATE);
   for (;;) {
     const bool ended = !supervisor.valid() || wait_for_end(supervisor, 0);  // before the last look
-    TRY(show_rest(log, offset));
-    if (!follow || ended) return {};
+    for (ShownLog& log : logs) TRY(log.show_rest());
+    if (!wish.follow || ended) return {};
     std::array<pollfd, 2> waiting = {{{.fd = changes.get(), .events = POLLIN, .revents = 0},
                                       {.fd = supervisor.get(), .events = POLLIN, .revents = 0}}};
     (void)poll(waiting.data(), waiting.size(), kFollowIntervalMs);

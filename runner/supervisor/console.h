@@ -17,7 +17,12 @@ enum class ConsoleEnd {
 /// back; when stdin is none, its end is no end. Errors: kBusy (another is attached), kUnavailable (not running).
 Result<ConsoleEnd> attach_console(const Settings& settings, const VmRecord& record);
 
-/// Writes what the guest has written so far; with `follow` goes on until the VM ends. Errors: kNotFound, kIo.
-Result<void> show_log(const Settings& settings, const VmRecord& record, bool follow);
+struct LogWish {
+  bool console = true;  ///< what the guest wrote to its console
+  bool packets = true;  ///< and, behind it, what its network's lists dropped
+  bool follow = false;  ///< goes on until the VM ends; lines come as they are written
+};
+/// Writes a VM's logs to stdout. Errors: kNotFound, kIo.
+Result<void> show_log(const Settings& settings, const VmRecord& record, const LogWish& wish);
 
 }  // namespace slicer::runner

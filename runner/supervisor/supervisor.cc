@@ -24,6 +24,7 @@
 #include "runner/supervisor/attachment.h"
 #include "runner/supervisor/cleanup.h"
 #include "runner/supervisor/console_socket.h"
+#include "runner/supervisor/packet_log.h"
 #include "runner/supervisor/report.h"
 #include "runner/supervisor/side_task.h"
 #include "runner/supervisor/system_user.h"
@@ -97,6 +98,7 @@ class Supervisor {
     remember(result, interface);
     const VmLink link = TRY(find_link(interface));
     watch_addresses_of(link);  // before the guest says its first word
+    if (auto packets = make_packet_log(settings_, request_.network, record_)) tasks_.push_back(std::move(packets));
     Machine machine = TRY(make_machine(result, interface, link, user));
     hypervisor_ = TRY(make_hypervisor(request_.hypervisor));
     TRY(hypervisor_->start(std::move(machine)));
@@ -187,6 +189,7 @@ class Supervisor {
   // Only a failed start comes here: the error says what remains, should the way back fail too.
   void take_back(Result<void>& started) {
     hypervisor_.reset();
+    tasks_.clear();
     const Result<void> removed = remove_vm(settings_, record_, lock_);
     if (!removed) started.error().message += "; and taking it back failed: " + removed.error().message;
   }
