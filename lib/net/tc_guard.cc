@@ -15,6 +15,10 @@ std::vector<sock_filter> kernel_program(const std::vector<BpfInstruction>& progr
   return filter;
 }
 
+FilterPlace place_of(int index, const GuardSpec& spec) {
+  return {.index = index, .priority = kGuardPriority, .egress = spec.egress};
+}
+
 bool is_program(nlattr* options, const std::vector<sock_filter>& wanted) {
   const Attributes<TCA_BPF_MAX> at(options);
   const std::span<const uint8_t> loaded = at.bytes(TCA_BPF_OPS);
@@ -29,7 +33,7 @@ bool is_program(nlattr* options, const std::vector<sock_filter>& wanted) {
 Result<void> ensure_guard(RouteSocket& ns, int index, const GuardSpec& spec) {
   const std::vector<sock_filter> program = kernel_program(TRY(build_guard(spec)));
   const size_t room = 512 + program.size() * sizeof(sock_filter);
-  Message filter = filter_request(RTM_NEWTFILTER, NLM_F_CREATE, index, kGuardPriority, 1, room);
+  Message filter = filter_request(RTM_NEWTFILTER, NLM_F_CREATE, place_of(index, spec), 1, room);
   filter.nest(TCA_OPTIONS, [&] {
     put_program(filter, program);
     filter.u32(TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT);
@@ -44,10 +48,12 @@ Result<bool> has_guard(RouteSocket& ns, int index, const GuardSpec& spec) {
   const std::vector<sock_filter> program = kernel_program(TRY(build_guard(spec)));
   bool same = false;
   const bool found =
-      TRY(query_filter(ns, index, kGuardPriority, [&](nlattr* options) { same = is_program(options, program); }));
+      TRY(query_filter(ns, place_of(index, spec), [&](nlattr* options) { same = is_program(options, program); }));
   return found && same;
 }
 
-Result<void> delete_guard(RouteSocket& ns, int index) { return delete_filter(ns, index, kGuardPriority); }
+Result<void> delete_guard(RouteSocket& ns, int index) {
+  return delete_filter(ns, {.index = index, .priority = kGuardPriority});
+}
 
 }  // namespace slicer::net

@@ -1,5 +1,6 @@
 #pragma once
-// Anti-spoofing: one classic-BPF filter on a TAP's clsact ingress. It dies with the device and needs no nft.
+// Anti-spoofing: one classic-BPF filter on a TAP's clsact ingress, or a macvtap's egress. It dies with the device and
+// needs no nft.
 
 #include <cstdint>
 #include <vector>
@@ -24,6 +25,7 @@ struct GuardSpec {
   bool check_sources = true;           ///< false: the guest's addresses come from a DHCP server we do not know
   bool allow_vlan_tags = false;        ///< for ports with tagged VLANs
   bool ipv4_only = false;              ///< IPv4 and ARP, no IPv6 at all
+  bool egress = false;                 ///< a macvtap, which *sends* what its guest sends; a TAP receives it
 };
 
 /// One classic BPF instruction (struct sock_filter).
@@ -45,7 +47,7 @@ Result<std::vector<BpfInstruction>> build_guard(const GuardSpec& spec);
 Result<void> ensure_guard(RouteSocket& ns, int index, const GuardSpec& spec);
 /// Whether the link has exactly the guard that `spec` makes.
 Result<bool> has_guard(RouteSocket& ns, int index, const GuardSpec& spec);
-/// Absent is success.
+/// That on the ingress; absent is success.
 Result<void> delete_guard(RouteSocket& ns, int index);
 
 }  // namespace slicer::net

@@ -9,6 +9,7 @@ namespace slicer::net {
 namespace {
 
 constexpr uint32_t kIngress = TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS);
+constexpr uint32_t kEgress = TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS);
 
 /// The kernel says ENOENT for a classifier or action that it does not have, EOPNOTSUPP for a qdisc.
 Error with_kind(Error error) {
@@ -35,12 +36,12 @@ Message clsact_request(int index) {
   return request;
 }
 
-Message filter_request(uint16_t type, int flags, int index, uint16_t priority, uint32_t handle, size_t room) {
+Message filter_request(uint16_t type, int flags, const FilterPlace& place, uint32_t handle, size_t room) {
   tcmsg head = {};
-  head.tcm_ifindex = index;
-  head.tcm_parent = kIngress;
+  head.tcm_ifindex = place.index;
+  head.tcm_parent = place.egress ? kEgress : kIngress;
   head.tcm_handle = handle;
-  head.tcm_info = TC_H_MAKE(uint32_t{priority} << 16, htons(ETH_P_ALL));
+  head.tcm_info = TC_H_MAKE(uint32_t{place.priority} << 16, htons(ETH_P_ALL));
   Message request(type, flags, room);
   request.header(head).text(TCA_KIND, "bpf");
   return request;
@@ -59,19 +60,19 @@ Result<void> install_filters(RouteSocket& ns, std::span<Message> requests, std::
   return {};
 }
 
-Result<bool> query_filter(RouteSocket& ns, int index, uint16_t priority, const std::function<void(nlattr*)>& take) {
-  Message question = filter_request(RTM_GETTFILTER, 0, index, priority, 1);
-  const Result<void> asked = ns.query(question, "find filter of link " + std::to_string(index), [&](nlmsghdr& message) {
-    take(Attributes<TCA_MAX>(message, sizeof(tcmsg)).get(TCA_OPTIONS));
-  });
+Result<bool> query_filter(RouteSocket& ns, const FilterPlace& place, const std::function<void(nlattr*)>& take) {
+  Message question = filter_request(RTM_GETTFILTER, 0, place, 1);
+  const Result<void> asked =
+      ns.query(question, "find filter of link " + std::to_string(place.index),
+               [&](nlmsghdr& message) { take(Attributes<TCA_MAX>(message, sizeof(tcmsg)).get(TCA_OPTIONS)); });
   if (!asked && is_absent(asked.error())) return false;
   if (!asked) return std::unexpected(asked.error());
   return true;
 }
 
-Result<void> delete_filter(RouteSocket& ns, int index, uint16_t priority) {
-  Message request = filter_request(RTM_DELTFILTER, 0, index, priority, 0);
-  Result<void> done = ns.transact(request, "delete filter of link " + std::to_string(index));
+Result<void> delete_filter(RouteSocket& ns, const FilterPlace& place) {
+  Message request = filter_request(RTM_DELTFILTER, 0, place, 0);
+  Result<void> done = ns.transact(request, "delete filter of link " + std::to_string(place.index));
   if (!done && is_absent(done.error())) return {};
   return done;
 }

@@ -1,5 +1,5 @@
 #pragma once
-// Private to lib/net: filters on the clsact ingress of a link.
+// Private to lib/net: filters on the clsact qdisc of a link.
 
 #include <linux/filter.h>
 #include <linux/pkt_cls.h>
@@ -19,10 +19,17 @@ namespace slicer::net {
 inline constexpr uint16_t kGuardPriority = 1;
 inline constexpr uint16_t kRedirectPriority = 2;
 
+/// Where a filter stands.
+struct FilterPlace {
+  int index = 0;
+  uint16_t priority = 0;
+  bool egress = false;  ///< what the link sends; else what it receives
+};
+
 /// RTM_NEWQDISC clsact; the answer EEXIST is fine.
 Message clsact_request(int index);
-/// Header of a request about a link's filter of that priority, of any protocol; handle 1, or 0 for all of them.
-Message filter_request(uint16_t type, int flags, int index, uint16_t priority, uint32_t handle, size_t room = 1024);
+/// Header of a request about the filters of that place, of any protocol; handle 1, or 0 for all of them.
+Message filter_request(uint16_t type, int flags, const FilterPlace& place, uint32_t handle, size_t room = 1024);
 /// Classic BPF for cls_bpf.
 void put_program(Message& message, std::span<const sock_filter> program);
 
@@ -30,8 +37,8 @@ void put_program(Message& message, std::span<const sock_filter> program);
 /// kUnsupportedKernel.
 Result<void> install_filters(RouteSocket& ns, std::span<Message> requests, std::span<const std::string> actions);
 /// Hands the options (TCA_OPTIONS) of the filter to `take`. @return whether there is one
-Result<bool> query_filter(RouteSocket& ns, int index, uint16_t priority, const std::function<void(nlattr*)>& take);
+Result<bool> query_filter(RouteSocket& ns, const FilterPlace& place, const std::function<void(nlattr*)>& take);
 /// Absent is success.
-Result<void> delete_filter(RouteSocket& ns, int index, uint16_t priority);
+Result<void> delete_filter(RouteSocket& ns, const FilterPlace& place);
 
 }  // namespace slicer::net

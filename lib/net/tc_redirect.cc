@@ -9,12 +9,14 @@
 namespace slicer::net {
 namespace {
 
+FilterPlace place_of(int from) { return {.index = from, .priority = kRedirectPriority}; }
+
 /// "Matches, and no class": the filter's actions decide.
 constexpr sock_filter kMatchAll[] = {{.code = BPF_RET | BPF_K, .jt = 0, .jf = 0, .k = 0xffffffff}};
 
 Message redirect_request(int from, int to) {
   // Asked for by number, so that a second time replaces it.
-  Message request = filter_request(RTM_NEWTFILTER, NLM_F_CREATE, from, kRedirectPriority, 1);
+  Message request = filter_request(RTM_NEWTFILTER, NLM_F_CREATE, place_of(from), 1);
   tc_mirred mirred = {};
   mirred.action = TC_ACT_STOLEN;
   mirred.eaction = TCA_EGRESS_REDIR;
@@ -56,11 +58,10 @@ Result<void> ensure_redirect_pair(RouteSocket& ns, int a, int b) {
 
 Result<bool> has_redirect(RouteSocket& ns, int from, int to) {
   std::optional<uint32_t> target;
-  const bool found =
-      TRY(query_filter(ns, from, kRedirectPriority, [&](nlattr* options) { target = target_of(options); }));
+  const bool found = TRY(query_filter(ns, place_of(from), [&](nlattr* options) { target = target_of(options); }));
   return found && target == static_cast<uint32_t>(to);
 }
 
-Result<void> delete_redirect(RouteSocket& ns, int from) { return delete_filter(ns, from, kRedirectPriority); }
+Result<void> delete_redirect(RouteSocket& ns, int from) { return delete_filter(ns, place_of(from)); }
 
 }  // namespace slicer::net
