@@ -15,12 +15,12 @@ namespace {
 /// drivers/net/macvlan.c, macvlan_common_newlink(): EBUSY when another driver receives for the parent, EINVAL when
 /// it is passed through already or, to be passed through, has links. drivers/net/macvtap.c: nothing else that we send.
 Error creation_error(Error error, const MacvtapSpec& spec) {
-  if (error.sys_errno == EBUSY) error.kind = Kind::kBusy;
-  if (error.sys_errno == EINVAL) {
-    error.kind = Kind::kBusy;
-    error.message += spec.mode == MacvlanMode::kPassthru ? " (in mode 'passthru' the parent carries one macvtap alone)"
-                                                         : " (the parent may be passed through already)";
-  }
+  if (error.kind == Kind::kUnsupportedKernel) error.hint = "load the module: modprobe macvtap";
+  if (error.sys_errno != EBUSY && error.sys_errno != EINVAL) return error;
+  error.kind = Kind::kBusy;
+  error.hint = spec.mode == MacvlanMode::kPassthru
+                   ? "a parent in mode 'passthru' carries one macvtap and no macvlan: see `ip -d link` for others"
+                   : "see `ip -d link` for who has the parent: an ipvlan, or a macvtap in mode 'passthru'";
   return error;
 }
 
