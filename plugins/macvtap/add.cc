@@ -1,4 +1,4 @@
-#include "ipam/client.h"
+#include "plugins/macvtap/addresses.h"
 #include "plugins/macvtap/device.h"
 #include "plugins/macvtap/parent.h"
 #include "plugins/macvtap/verbs.h"
@@ -8,11 +8,10 @@ namespace {
 
 constexpr int kGuestEntry = 1;
 
-Result<cni::CniResult> reserve_addresses(const Call& call, Undo& undo) {
-  cni::CniResult addresses = TRY(ipam::add(call.request));
-  undo.push("release addresses", [&call] { return ipam::del(call.request); });
-  addresses.interfaces.clear();  // an IPAM has none to give (SPEC.md, section 4)
-  return addresses;
+GuestPlan plan_guest(const net::Link& device, const cni::CniResult& addresses) {
+  GuestPlan guest{.mac = device.mac};
+  for (const cni::IpConfig& ip : addresses.ips) guest.ips.push_back(ip.address.ip);
+  return guest;
 }
 
 /// The LAN's router is the way out, unless IPAM says where to.
@@ -45,7 +44,8 @@ Result<cni::CniResult> add(const cni::Request& request) {
   TRY(refuse_name_in_use(call));
   const net::Link parent = TRY(find_parent(call));
   const net::Link device = TRY(add_device(call, parent, undo));
-  cni::CniResult addresses = TRY(reserve_addresses(call, undo));
+  cni::CniResult addresses = TRY(reserve_addresses(call, device, undo));
+  TRY(guard_device(call, device, plan_guest(device, addresses)));
   undo.commit();
   return result_of(call, device, std::move(addresses));
 }

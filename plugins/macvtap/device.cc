@@ -2,7 +2,11 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+
+#include "lib/net/netns_find.h"
 #include "lib/net/sysctl.h"
+#include "lib/net/tc_guard.h"
 
 namespace slicer::macvtap {
 namespace {
@@ -13,11 +17,16 @@ bool is_ours(const Call& call, const net::Link& link) {
   return link.alias.empty() ? link.group == call.attachment.group() : link.alias == call.attachment.alias();
 }
 
-/// In passthru mode the guest has the parent's own MAC: another one the kernel would put on the parent, too.
+/// In passthru mode the guest has the parent's own MAC.
 std::optional<addr::Mac> wanted_mac(const Call& call) {
-  if (call.config.mac) return call.config.mac;
   if (call.config.mode == net::MacvlanMode::kPassthru) return std::nullopt;
-  return call.attachment.guest_mac(cni::machine_id());
+  return call.config.mac ? *call.config.mac : call.attachment.guest_mac(cni::machine_id());
+}
+
+/// Who asks for another one gets it on the parent, too; the kernel gives that its own back when the macvtap goes.
+Result<void> pass_mac_through(Call& call, int index) {
+  if (call.config.mode != net::MacvlanMode::kPassthru || !call.config.mac) return {};
+  return net::set_link(call.sandbox->routes, index, {.mac = call.config.mac});
 }
 
 /// Until the hypervisor opens the device, what arrives goes up the namespace's own stack: that must not take addresses
@@ -27,6 +36,33 @@ Result<void> close_ipv6(Call& call) {
       net::write_sysctl(&call.sandbox->ns, fmt::format("net/ipv6/conf/{}/disable_ipv6", call.attachment.ifname), "1");
   if (!closed && closed.error().kind == Kind::kNotFound) return {};  // no IPv6 here
   return closed;
+}
+
+net::GuardSpec guard_of(const Call& call, const GuestPlan& guest) {
+  return {.mac = guest.mac,
+          .sources = guest.ips,
+          .check_sources = call.config.guard_ip && !guest.ips.empty(),
+          .egress = true};
+}
+
+/// The link that the kernel put it on: a macvlan as "parent" stands for the one below it (drivers/net/macvlan.c,
+/// macvlan_common_newlink()). A "parent" that nobody named may have been another one at the time.
+Result<void> check_parent(Call& call, const net::Link& device) {
+  if (call.config.parent.empty()) return {};
+  const std::optional<net::Link> parent = TRY(net::find_link(call.host, call.config.parent));
+  const auto stands_on = [&](int index) { return device.peer_index == index && device.peer_netnsid; };
+  if (parent && (stands_on(parent->index) || (parent->macvlan_mode && stands_on(parent->peer_index)))) return {};
+  return mismatch(fmt::format("macvtap '{}'", device.name),
+                  fmt::format("it does not stand on '{}'", call.config.parent));
+}
+
+/// Whether GC may delete it.
+bool is_stale(const net::Link& link, const std::string& network, const std::vector<cni::ValidAttachment>& valid) {
+  if (link.kind != "macvtap" || !link.alias.starts_with(cni::Attachment{.network = network}.alias_prefix()))
+    return false;
+  return std::ranges::none_of(valid, [&](const cni::ValidAttachment& one) {
+    return link.alias == cni::Attachment{network, one.container_id, one.ifname}.alias();
+  });
 }
 
 }  // namespace
@@ -49,16 +85,50 @@ Result<net::Link> add_device(Call& call, const net::Link& parent, Undo& undo) {
                            .mac = mac,
                            .mtu_bytes = call.config.mtu_bytes,
                            .group = call.attachment.group()})
-          .context(fmt::format("attach to '{}'", parent.name))
-          .hint("see `ip -d link` for what else stands on the parent; a bridge, bond or ipvlan shares it with no "
-                "macvtap, and one in mode 'passthru' with nobody"));
+          .context(fmt::format("attach to '{}'", parent.name)));
   const int index = TRY(net::get_link_index(routes, call.attachment.ifname));
   undo.push("delete macvtap", [&routes, index] { return net::delete_link(routes, index, net::DeleteWait::kNotice); });
+  TRY(pass_mac_through(call, index));
   TRY(close_ipv6(call));
   TRY(net::raise_macvtap(routes, index, call.attachment.alias())
           .context(fmt::format("attach to '{}'", parent.name))
           .hint("another link of the same parent has the guest's MAC: ask for another one"));
   return net::get_link(routes, index);
+}
+
+Result<void> guard_device(Call& call, const net::Link& device, const GuestPlan& guest) {
+  if (!call.config.guard_mac) return {};
+  return net::ensure_guard(call.sandbox->routes, device.index, guard_of(call, guest));
+}
+
+Result<void> check_device(Call& call, const GuestPlan& guest) {
+  const std::string what = fmt::format("macvtap '{}'", call.attachment.ifname);
+  const std::optional<net::Link> link = TRY(net::find_link(call.sandbox->routes, call.attachment.ifname));
+  if (!link) return mismatch(what, "no such link");
+  if (link->kind != "macvtap" || link->alias != call.attachment.alias()) return mismatch(what, "it is somebody else's");
+  if (!link->up) return mismatch(what, "it is down");
+  if (link->mac != guest.mac)
+    return mismatch(what, fmt::format("its MAC is '{}' and the guest's '{}'", link->mac.text(), guest.mac.text()));
+  if (link->macvlan_mode != static_cast<uint32_t>(call.config.mode)) return mismatch(what, "its mode has been changed");
+  if (call.config.mtu_bytes != 0 && link->mtu_bytes != call.config.mtu_bytes)
+    return mismatch(what, fmt::format("its MTU is {}", link->mtu_bytes));
+  TRY(check_parent(call, *link));
+  if (call.config.guard_mac && !TRY(net::has_guard(call.sandbox->routes, link->index, guard_of(call, guest))))
+    return mismatch(fmt::format("anti-spoofing filter on '{}'", link->name), "absent or changed");
+  return {};
+}
+
+Result<void> delete_stale_devices(const std::string& network, const std::vector<cni::ValidAttachment>& valid) {
+  Result<void> first_error;
+  for (const net::Netns& ns : net::list_named_netns()) {
+    net::RouteSocket routes = TRY(net::RouteSocket::open_in(ns));
+    for (const net::Link& link : TRY(net::list_links(routes, ""))) {
+      if (!is_stale(link, network, valid)) continue;
+      Result<void> done = net::delete_link(routes, link.index, net::DeleteWait::kNotice);
+      if (!done && first_error) first_error = std::move(done);
+    }
+  }
+  return first_error;
 }
 
 Result<void> delete_device(Call& call) {

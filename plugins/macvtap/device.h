@@ -20,6 +20,10 @@ Result<void> guard_device(Call& call, const net::Link& device, const GuestPlan& 
 /// CHECK. Error: kMismatch.
 Result<void> check_device(Call& call, const GuestPlan& guest);
 
+/// GC: those of the network in all namespaces that are bound to a name whose attachment is not in the list. (One in
+/// another namespace goes with that.)
+Result<void> delete_stale_devices(const std::string& network, const std::vector<cni::ValidAttachment>& valid);
+
 /// Deletes it where it is this attachment's; absent, or somebody else's, is success.
 Result<void> delete_device(Call& call);
 

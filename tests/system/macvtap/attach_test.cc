@@ -1,7 +1,10 @@
 // slicer-macvtap from outside: what ADD makes and DEL removes.
 #include <doctest/doctest.h>
 
+#include <array>
 #include <cstdio>
+#include <fstream>
+#include <iterator>
 
 #include "lib/net/macvtap.h"
 #include "tests/system/macvtap/macvtap_support.h"
@@ -63,4 +66,24 @@ TEST_CASE("macvtap: the device is found in the namespace's sysfs, where two name
   REQUIRE_FALSE(lo);
   CHECK(lo.error().kind == slicer::Kind::kNotFound);
   CHECK(lo.error().message == "find device of macvtap 'lo' in '/run/netns/two': the link is no macvtap");
+}
+
+TEST_CASE("macvtap: other runtimes open the device as docs/slicer-macvtap.md tells them") {
+  const Host host;
+  const Surroundings around;
+  const Netns vm1("vm1");
+  (void)add(dhcp_conf(), call_in("ADD", vm1));
+  std::ifstream file(SLICER_SOURCE_DIR "/docs/slicer-macvtap.md");
+  const std::string page{std::istreambuf_iterator<char>(file), {}};
+  const size_t begin = page.find("```sh\n") + 6;
+  const std::string lines = page.substr(begin, page.find("qemu-system", begin) - begin);
+  REQUIRE(lines.find("mknod") != std::string::npos);
+  const Outcome opened = run({"bash", "-c", "TMPDIR=/run\n" + lines + "stat -L -c %t:%T /proc/self/fd/3 && ls /run"});
+  INFO(lines, opened.err);
+  CHECK(opened.ok());
+  const net::DeviceNumber device = *net::get_macvtap_device(*net::Netns::open(vm1.path()), "tap0");
+  std::array<char, 32> number{};
+  (void)std::snprintf(number.data(), number.size(), "%x:%x\n", device.major, device.minor);
+  CHECK(opened.out.starts_with(number.data()));
+  CHECK(opened.out.find("tmp.") == std::string::npos);
 }

@@ -80,6 +80,12 @@ TEST_CASE("ipam config: a gateway with prefix length alone gives the 35 highest 
   CHECK(pools_of(parse(R"({"gateway": "192.168.1.1/24"})")) == "192.168.1.220-192.168.1.254 /24 gw 192.168.1.1;");
   CHECK(pools_of(parse(R"({"gateway": "10.0.0.1/16"})")) == "10.0.255.220-10.0.255.254 /16 gw 10.0.0.1;");
   CHECK(pools_of(parse(R"({"gateway": "192.0.2.1/28"})")) == "192.0.2.1-192.0.2.14 /28 gw 192.0.2.1;");
+  CHECK(pools_of(parse(R"({"gateway": "192.0.2.1/23"})")) == "192.0.3.220-192.0.3.254 /23 gw 192.0.2.1;");
+  CHECK(pools_of(parse(R"({"gateway": "192.0.2.1/25"})")) == "192.0.2.92-192.0.2.126 /25 gw 192.0.2.1;");
+  CHECK(pools_of(parse(R"({"gateway": "192.0.2.65/26"})")) == "192.0.2.92-192.0.2.126 /26 gw 192.0.2.65;");
+  CHECK(pools_of(parse(R"({"gateway": "192.0.2.1/27"})")) == "192.0.2.1-192.0.2.30 /27 gw 192.0.2.1;");
+  CHECK(pools_of(parse(R"({"gateway": "192.0.2.1/30"})")) == "192.0.2.1-192.0.2.2 /30 gw 192.0.2.1;");
+  CHECK(pools_of(parse(R"({"gateway": "192.0.2.254/24"})")) == "192.0.2.220-192.0.2.254 /24 gw 192.0.2.254;");
   CHECK(pools_of(parse(R"({"gateway": "2001:db8::1/64"})")) ==
         "2001:db8::ffff:ffff:ffff:ffdd-2001:db8::ffff:ffff:ffff:ffff /64 gw 2001:db8::1;");
 }

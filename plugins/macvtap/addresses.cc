@@ -1,0 +1,108 @@
+#include "plugins/macvtap/addresses.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <set>
+
+#include "ipam/client.h"
+#include "ipam/config.h"
+#include "lib/base/log.h"
+#include "lib/net/arp_probe.h"
+#include "lib/net/route.h"
+
+namespace slicer::macvtap {
+namespace {
+
+using addr::Ip;
+
+constexpr const char* kOwnIpam = "slicer-ipam";
+constexpr const char* kProbeHint =
+    "find out who it is; a router that answers for others (proxy ARP) needs \"probe\": false";
+
+/// Somebody who has one of the addresses.
+struct Conflict {
+  Ip ip = {};
+  addr::Mac mac = {};
+  [[nodiscard]] std::string text() const {
+    return fmt::format("address '{}' is in use on the LAN, by {}", ip.text(), mac.text());
+  }
+};
+
+/// IPv6 addresses are not asked for: the guest does that itself, by duplicate address detection.
+Result<std::optional<Conflict>> find_conflict(Call& call, const net::Link& device, const cni::CniResult& addresses) {
+  if (!call.config.probe) return std::nullopt;
+  for (const cni::IpConfig& each : addresses.ips) {
+    const Ip& ip = each.address.ip;
+    if (!ip.is_v4()) continue;
+    const std::optional<addr::Mac> mac =
+        TRY(net::probe_address(call.sandbox->ns, {.index = device.index, .mac = device.mac, .ip = ip}));
+    if (mac) return Conflict{.ip = ip, .mac = *mac};
+  }
+  return std::nullopt;
+}
+
+bool is_requested(const ipam::Config& config, const Ip& ip) {
+  return std::ranges::find(config.requested, ip) != config.requested.end();
+}
+
+/// The pool may be empty only because of what others have.
+Error with_conflicts(Error error, const std::set<Ip>& taken) {
+  if (error.kind == Kind::kExhausted && !taken.empty())
+    error.message += fmt::format(" ({} in use on the LAN, the last of them {})", taken.size(), taken.rbegin()->text());
+  return error;
+}
+
+/// Asked outside of the store's lock: ADDs of other VMs do not wait for the LAN.
+Result<cni::CniResult> reserve_own(Call& call, const net::Link& device) {
+  const ipam::Config config = TRY(ipam::parse_config(call.request.conf, call.request.env));
+  std::set<Ip> taken;
+  const ipam::Search search{.in_use = [&](const Ip& ip) -> Result<bool> {
+    return taken.contains(ip) || TRY(net::is_own_address(call.host, ip));
+  }};
+  for (;;) {
+    Result<cni::CniResult> addresses = ipam::add_checked(call.request, search);
+    if (!addresses) return std::unexpected(with_conflicts(std::move(addresses).error(), taken));
+    Undo undo;
+    undo.push("release addresses", [&call] { return ipam::del(call.request); });
+    const std::optional<Conflict> conflict = TRY(find_conflict(call, device, *addresses));
+    undo.commit();
+    if (!conflict) return addresses;
+    TRY(ipam::give_up(call.request, conflict->ip));
+    if (is_requested(config, conflict->ip))
+      return fail(Kind::kExists, fmt::format("reserve the requested address: {}", conflict->text()), kProbeHint);
+    log_line(conflict->text() + ", giving the next one");
+    taken.insert(conflict->ip);
+  }
+}
+
+Result<cni::CniResult> reserve_foreign(Call& call, const net::Link& device) {
+  cni::CniResult addresses = TRY(ipam::add(call.request));
+  Undo undo;
+  undo.push("release addresses", [&call] { return ipam::del(call.request); });
+  for (const cni::IpConfig& each : addresses.ips)
+    if (TRY(net::is_own_address(call.host, each.address.ip)))
+      return fail(Kind::kExists,
+                  fmt::format("use address '{}' of IPAM '{}': it is the host's own", each.address.ip.text(),
+                              call.request.conf.ipam_type),
+                  "leave the host's addresses out of that plugin's pool");
+  if (const std::optional<Conflict> conflict = TRY(find_conflict(call, device, addresses)))
+    return fail(Kind::kExists,
+                fmt::format("use what IPAM '{}' gave: {}", call.request.conf.ipam_type, conflict->text()),
+                "slicer-ipam would give the next one; or leave it out of that plugin's pool");
+  undo.commit();
+  return addresses;
+}
+
+}  // namespace
+
+Result<cni::CniResult> reserve_addresses(Call& call, const net::Link& device, Undo& undo) {
+  if (call.request.conf.ipam_type.empty()) return cni::CniResult{};
+  cni::CniResult addresses =
+      TRY(call.request.conf.ipam_type == kOwnIpam ? reserve_own(call, device) : reserve_foreign(call, device));
+  undo.push("release addresses", [&call] { return ipam::del(call.request); });
+  addresses.interfaces.clear();  // an IPAM has none to give (SPEC.md, section 4)
+  return addresses;
+}
+
+}  // namespace slicer::macvtap
