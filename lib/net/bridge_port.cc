@@ -227,4 +227,39 @@ Result<void> delete_vlan(RouteSocket& ns, int link, const PortVlan& vlan, bool s
   return change_vlan(ns, RTM_DELLINK, link, vlan, self);
 }
 
+namespace {
+
+/// One entry of RTM_NEWVLAN; every entry repeats the flags of a whole range (net/bridge/br_vlan.c,
+/// br_vlan_fill_vids()).
+void read_vlan(nlattr* entry, std::vector<PortVlan>& vlans) {
+  const Attributes<BRIDGE_VLANDB_ENTRY_MAX> at(entry);
+  const auto info = at.number<bridge_vlan_info>(BRIDGE_VLANDB_ENTRY_INFO);
+  if (!info) return;
+  vlans.push_back({.id = info->vid,
+                   .last = at.number<uint16_t>(BRIDGE_VLANDB_ENTRY_RANGE).value_or(0),
+                   .pvid = (info->flags & BRIDGE_VLAN_INFO_PVID) != 0,
+                   .untagged = (info->flags & BRIDGE_VLAN_INFO_UNTAGGED) != 0});
+}
+
+}  // namespace
+
+Result<std::vector<PortVlan>> list_vlans(RouteSocket& ns, int port) {
+  br_vlan_msg head = {};
+  head.family = AF_BRIDGE;
+  head.ifindex = static_cast<uint32_t>(port);
+  Message question(RTM_GETVLAN);  // since Linux 5.6; a dump of one port
+  question.header(head);
+  std::vector<PortVlan> vlans;
+  TRY(ns.dump(
+      question, "list VLANs of " + port_text(port),
+      [&](nlmsghdr& message) {
+        int left = nlmsg_attrlen(&message, sizeof(br_vlan_msg));
+        for (nlattr* each = nlmsg_attrdata(&message, sizeof(br_vlan_msg)); nla_ok(each, left);
+             each = nla_next(each, &left))
+          if (nla_type(each) == BRIDGE_VLANDB_ENTRY) read_vlan(each, vlans);
+      },
+      [&] { vlans.clear(); }));
+  return vlans;
+}
+
 }  // namespace slicer::net

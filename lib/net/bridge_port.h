@@ -70,5 +70,8 @@ struct PortVlan {
 /// `link` is a port, or with `self` the bridge itself. Error: kUnsupportedKernel (no VLAN filtering).
 Result<void> add_vlan(RouteSocket& ns, int link, const PortVlan& vlan, bool self = false);
 Result<void> delete_vlan(RouteSocket& ns, int link, const PortVlan& vlan, bool self = false);
+/// The VLANs of a port, by id; neighbours that the kernel tells as one range stay one. None: no VLAN filtering.
+/// Error: kNotFound when the link is absent or no port.
+Result<std::vector<PortVlan>> list_vlans(RouteSocket& ns, int port);
 
 }  // namespace slicer::net

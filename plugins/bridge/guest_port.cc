@@ -2,6 +2,8 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+
 #include "lib/net/bridge_port.h"
 #include "lib/net/neighbour.h"
 #include "lib/net/sysctl.h"
@@ -43,6 +45,13 @@ Result<void> refuse_taken_mac(Call& call, const Bridge& bridge, const GuestPlan&
               "ask for another MAC, or remove the attachment that has it");
 }
 
+std::vector<net::PortVlan> vlans_of(const Config& config) {
+  if (config.vlan != 0) return {{.id = config.vlan, .pvid = true, .untagged = true}};
+  std::vector<net::PortVlan> vlans;
+  for (const VlanRange& range : config.trunk) vlans.push_back({.id = range.first, .last = range.last});
+  return vlans;
+}
+
 Error mismatch(const std::string& what, const std::string& cause) {
   return {.kind = Kind::kMismatch,
           .message = fmt::format("check {}: {}", what, cause),
@@ -55,11 +64,40 @@ Result<void> set_port_vlans(Call& call, int port) {
   const Config& config = call.config;
   if (!config.uses_vlans()) return {};
   if (!config.preserve_default_vlan) TRY(net::delete_vlan(call.host, port, {.id = kDefaultVlan}));
-  if (config.vlan != 0) return net::add_vlan(call.host, port, {.id = config.vlan, .pvid = true, .untagged = true});
-  for (const VlanRange& range : config.trunk)
-    TRY(net::add_vlan(call.host, port, {.id = range.first, .last = range.last}));
+  for (const net::PortVlan& vlan : vlans_of(config)) TRY(net::add_vlan(call.host, port, vlan));
   return {};
 }
+
+namespace {
+
+/// Whether the port has the VLANs of one wanted entry, as the kernel may have merged or split them.
+bool covers(const std::vector<net::PortVlan>& present, const net::PortVlan& wanted) {
+  const uint16_t last = std::max(wanted.id, wanted.last);
+  for (unsigned id = wanted.id; id <= last; ++id) {
+    const bool found = std::ranges::any_of(present, [&](const net::PortVlan& one) {
+      return one.id <= id && id <= std::max(one.id, one.last) && one.pvid == wanted.pvid &&
+             one.untagged == wanted.untagged;
+    });
+    if (!found) return false;
+  }
+  return true;
+}
+
+Result<void> check_port_vlans(Call& call, int port, const std::string& what) {
+  const Config& config = call.config;
+  if (!config.uses_vlans()) return {};
+  const std::vector<net::PortVlan> present = TRY(net::list_vlans(call.host, port));
+  for (const net::PortVlan& vlan : vlans_of(config))
+    if (!covers(present, vlan)) return std::unexpected(mismatch(what, fmt::format("not in VLAN {}", vlan.id)));
+  const bool wants_default = std::ranges::any_of(vlans_of(config), [](auto& one) { return one.id == kDefaultVlan; });
+  if (!config.preserve_default_vlan && !wants_default)
+    for (const net::PortVlan& vlan : present)
+      if (vlan.id == kDefaultVlan)
+        return std::unexpected(mismatch(what, fmt::format("still in VLAN {}", kDefaultVlan)));
+  return {};
+}
+
+}  // namespace
 
 Result<void> attach_guest(Call& call, const Bridge& bridge, int port, const GuestPlan& guest, Undo& undo) {
   TRY(set_port_vlans(call, port));
@@ -78,6 +116,7 @@ Result<void> check_guest(Call& call, const Bridge& bridge, int port, const Guest
   if (config.port_isolation && !flags.isolated.value_or(true)) return std::unexpected(mismatch(what, "not isolated"));
   if (config.guard_mac && !flags.locked.value_or(true)) return std::unexpected(mismatch(what, "not locked"));
   if (config.hairpin && !flags.hairpin.value_or(true)) return std::unexpected(mismatch(what, "hairpin mode is off"));
+  TRY(check_port_vlans(call, port, what));
   if (!is_pinned(config)) return {};
   const net::PortGuest entry = port_guest(config, bridge, port, guest);
   if (TRY(net::find_fdb_port(call.host, bridge.index, guest.mac, entry.vlan)) != port)
