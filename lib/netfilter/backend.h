@@ -1,5 +1,5 @@
 #pragma once
-// The packet filter behind one small interface: nftables now; iptables has its place in make_backend().
+// The packet filter behind one small interface: nftables, and iptables for hosts whose rules are in the legacy tables.
 
 #include <cstdint>
 #include <functional>
@@ -40,8 +40,9 @@ struct PoliciesInForce {
 /// Asked about a VM's vm_mark().
 using VmFilter = std::function<bool(const std::string& mark)>;
 
-/// Constant rules of networks in the network namespace of this process. Every call opens one netlink socket and closes
-/// it. Common errors: kSystem (EPERM: no CAP_NET_ADMIN), kUnsupportedKernel (no nf_tables or a part of it).
+/// Constant rules of networks in the network namespace of this process. Every call opens what it needs and closes it.
+/// Common errors: kSystem (EPERM: no CAP_NET_ADMIN), kUnsupportedKernel (no nf_tables, no legacy tables, or a part of
+/// them), kBusy (the xtables lock).
 class Backend {
  public:
   Backend() = default;
@@ -49,8 +50,9 @@ class Backend {
   Backend& operator=(const Backend&) = delete;
   virtual ~Backend() = default;
 
-  /// Makes the rules stand. One question to the kernel when they do already; else one atomic transaction, repeated when
-  /// somebody else changed the ruleset meanwhile, so that parallel callers never make a rule twice. Other programs'
+  /// Makes the rules stand. One question to the kernel when they do already; else one atomic transaction (iptables: one
+  /// for each table and family, under the xtables lock), repeated when somebody else changed the ruleset meanwhile, so
+  /// that parallel callers never make a rule twice. Other programs'
   /// tables keep every byte, but for the openings in a FORWARD that drops (docs/slicer-firewall.md).
   /// Errors: kExists (a chain of our name that is none of ours), kBusy (the ruleset changes all the time).
   virtual Result<void> ensure(const NetworkRules& rules) = 0;
@@ -73,12 +75,11 @@ class Backend {
   virtual Result<void> probe() = 0;
 };
 
-/// `name` is "auto" (empty is the same) or "nftables". Errors: kInvalidConfig with the valid names; "iptables" is
-/// refused with a hint of its own until it is there.
+/// `name` is "nftables", "iptables" or "auto" (empty is the same): nftables, unless other programs keep rules in the
+/// legacy tables (choice.h). Error: kInvalidConfig with the valid names.
 Result<std::unique_ptr<Backend>> make_backend(std::string_view name);
 
-/// What upstream's key "ipMasqBackend" may say: "nftables", empty (ours to choose: nftables); "iptables" is refused.
-/// Errors: kInvalidConfig, naming `key`, its value and what is allowed.
+/// The same for another key of that meaning (upstream's "ipMasqBackend"), which the error names.
 Result<std::unique_ptr<Backend>> make_backend_for(std::string_view key, std::string_view name);
 
 }  // namespace slicer::netfilter

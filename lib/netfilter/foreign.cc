@@ -3,11 +3,10 @@
 #include <linux/netfilter.h>
 
 #include <algorithm>
-#include <ranges>
 #include <string_view>
 
-#include "lib/base/whole_file.h"
 #include "lib/netfilter/foreign_chain.h"
+#include "lib/netfilter/iptables_foreign.h"
 
 namespace slicer::netfilter {
 namespace {
@@ -135,20 +134,12 @@ Result<std::vector<ForeignFirewall>> find_foreign_firewalls() {
     firewall.remedy = remedy_of(firewall.program, firewall);
     found.push_back(std::move(firewall));
   }
+  // Without libiptc nothing can be said of the legacy tables.
+  for (ForeignFirewall& firewall : find_legacy_firewalls().value_or(std::vector<ForeignFirewall>()))
+    found.push_back(std::move(firewall));
   return found;
 }
 
-std::vector<std::string> legacy_tables() {
-  std::vector<std::string> tables;
-  for (const char* path : {"/proc/net/ip_tables_names", "/proc/net/ip6_tables_names"}) {
-    const Result<std::string> names = read_file(path);
-    if (!names) continue;  // the module is not loaded, so none is in use
-    for (const auto line : std::views::split(*names, '\n')) {
-      std::string name(line.begin(), line.end());
-      if (!name.empty() && std::ranges::find(tables, name) == tables.end()) tables.push_back(std::move(name));
-    }
-  }
-  return tables;
-}
+std::vector<std::string> legacy_tables() { return legacy_tables_of_others().value_or(std::vector<std::string>()); }
 
 }  // namespace slicer::netfilter

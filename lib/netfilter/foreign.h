@@ -20,11 +20,11 @@ struct ForeignFirewall {
   std::string remedy = {};               ///< what the administrator can do, one line
 };
 
-/// The whole host in this network namespace. Errors: kSystem, kUnsupportedKernel.
+/// The whole host in this network namespace, legacy tables (`table`: "filter (legacy)") among it. Errors: kSystem,
+/// kUnsupportedKernel.
 Result<std::vector<ForeignFirewall>> find_foreign_firewalls();
 
-/// Tables of the old iptables ("filter", "nat") that are in use beside nf_tables, from /proc/net/ip_tables_names and
-/// ip6_tables_names; empty when there are none.
+/// Tables of the old iptables ("filter", "nat") in which other programs keep something; empty when there are none.
 std::vector<std::string> legacy_tables();
 
 }  // namespace slicer::netfilter

@@ -333,6 +333,18 @@ class Nftables final : public Backend {
 
 }  // namespace
 
+Result<bool> is_network_in_nftables(const std::string& network) {
+  NftSession session = TRY(NftSession::open());
+  MessageBuffer question;
+  for (const std::string& chain :
+       {chain_name(Hook::kForward, network), chain_name(Hook::kPostroutingNat, network), egress_chain(network)})
+    ask_chain(question, own_place(chain));
+  bool found = false;
+  (void)TRY(session.ask(question,
+                        [&](uint32_t, const nlmsghdr* message) { found = found || read_chain(message).has_value(); }));
+  return found;
+}
+
 std::unique_ptr<Backend> make_nftables_backend() { return std::make_unique<Nftables>(); }
 
 }  // namespace slicer::netfilter

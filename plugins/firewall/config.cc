@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
+
 #include "lib/cni/fields.h"
 
 namespace slicer::firewall {
@@ -72,13 +75,30 @@ Result<Ingress> parse_ingress(const cni::Json& conf) {
               "use \"open\" or leave the key out");
 }
 
+/// What iptables takes for a chain of somebody's own (iptables/xshared.c: assert_valid_chain_name()).
+Result<void> parse_admin_chain(const cni::Json& conf, Config& config) {
+  constexpr size_t kMaxLength = 28;
+  std::string name = TRY(cni::string_field(conf, "iptablesAdminChainName"));
+  if (name.empty()) return {};
+  constexpr std::array kTaken{"ACCEPT", "DROP",    "RETURN",     "QUEUE",      "INPUT",
+                              "OUTPUT", "FORWARD", "PREROUTING", "POSTROUTING"};
+  const bool plain = std::ranges::all_of(name, [](char one) { return one > ' ' && one < 0x7f; });
+  const bool taken = std::ranges::find(kTaken, std::string_view(name)) != kTaken.end() || name.starts_with("slicer-");
+  if (!plain || taken || name.size() > kMaxLength || name.starts_with('-') || name.starts_with('!'))
+    return fail(
+        Kind::kInvalidConfig, fmt::format("\"iptablesAdminChainName\": \"{}\" cannot be a chain's name", name),
+        "use at most 28 printable characters, no built-in chain or target, nothing that begins with \"slicer-\"");
+  config.admin_chain = std::move(name);
+  return {};
+}
+
 }  // namespace
 
 Result<Config> parse_config(const cni::NetConf& conf) {
   Config config{.network = conf.name};
   config.backend = TRY(cni::string_field(conf.raw, "backend").hint("use \"auto\" or leave the key out"));
-  // Keys of upstream's other backends: of the right type, and without meaning for nftables.
-  (void)TRY(cni::string_field(conf.raw, "iptablesAdminChainName"));
+  TRY(parse_admin_chain(conf.raw, config));
+  // Of upstream's firewalld backend: of the right type, and without meaning here.
   (void)TRY(cni::string_field(conf.raw, "firewalldZone"));
   config.entries = TRY(parse_lists(conf.raw));
   config.lists = netfilter::compile_policy(config.entries);

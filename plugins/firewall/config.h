@@ -12,7 +12,9 @@ namespace slicer::firewall {
 
 struct Config {
   std::string network = {};
-  std::string backend = {};  ///< "auto" (or empty), "nftables"
+  std::string backend = {};  ///< "auto" (or empty), "nftables", "iptables"
+  /// The administrator's chain of the iptables backend: asked before ours accept.
+  std::string admin_chain = "CNI-ADMIN";
   netfilter::CompiledPolicy lists = {};
   /// runtimeConfig.policy: this attachment's instead of the network's; absent: the network's.
   std::optional<netfilter::CompiledPolicy> own = {};

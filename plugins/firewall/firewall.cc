@@ -117,10 +117,16 @@ netfilter::PolicyRules policy_rules(const Call& call) {
 
 /// Nothing when the attachment's packets do not pass the host (a macvlan).
 std::optional<netfilter::NetworkRules> wanted_rules(const Call& call) {
-  if (call.isolated) return isolated_rules(call.config.network, call.guests);
+  if (call.isolated) {
+    netfilter::NetworkRules rules = isolated_rules(call.config.network, call.guests);
+    rules.forward->admin_chain = call.config.admin_chain;
+    return rules;
+  }
   if (!call.side.present || (call.side.bridge.empty() && call.subnets.empty())) return std::nullopt;
-  netfilter::NetworkRules rules{.network = call.config.network,
-                                .forward = netfilter::Forward{.bridge = call.side.bridge, .subnets = call.subnets}};
+  netfilter::NetworkRules rules{
+      .network = call.config.network,
+      .forward = netfilter::Forward{
+          .bridge = call.side.bridge, .subnets = call.subnets, .admin_chain = call.config.admin_chain}};
   rules.policy = policy_rules(call);
   rules.listed_bridge = call.side.bridge;
   return rules;

@@ -33,6 +33,12 @@ inline void must_drive_legacy(const std::string& line) {
   if (!outcome.ok()) give_up(line + ": " + outcome.err);
 }
 
+/// Whether the case runs for the iptables backend (tests/system/CMakeLists.txt: BOTH_BACKENDS).
+inline bool is_legacy() {
+  const char* name = getenv("SLICER_BACKEND");
+  return name != nullptr && std::string(name) == "iptables";
+}
+
 /// All rules of all legacy tables, both families.
 inline std::string legacy_rules() {
   std::string all;
@@ -40,6 +46,16 @@ inline std::string legacy_rules() {
     for (const char* table : {"filter", "nat", "mangle"})
       all += std::string("# ") + program + " " + table + "\n" + must(std::string(program) + " -t " + table + " -S");
   return all;
+}
+
+/// The rules of the backend that the case runs for.
+inline std::string standing_rules() { return is_legacy() ? legacy_rules() : ruleset(); }
+/// The same, in a form that changes when rules are written again.
+inline std::string fingerprint() { return is_legacy() ? legacy_rules() : must("nft -s -a list ruleset"); }
+/// What the case cannot do without.
+inline std::string missing_for_backend() {
+  const std::string missing = missing_tool();
+  return missing.empty() && is_legacy() ? missing_legacy() : missing;
 }
 
 /// The lines that do not name a chain of ours.

@@ -53,7 +53,10 @@ size_t count(const std::string& text, const std::string& word) {
 }
 
 /// Policies that stand, by their -drop chains.
-size_t policies() { return count(ruleset(), "-drop {"); }
+size_t policies() {
+  if (!is_legacy()) return count(ruleset(), "-drop {");
+  return count(must("iptables-legacy -t mangle -S"), "--comment \"drop and allow lists of slicer-firewall\" -j DROP");
+}
 
 /// One address per family: every VM gets the same.
 Chain narrow_chain() {
@@ -74,52 +77,90 @@ std::string settled(const Chain& chain) {
   return snapshot();
 }
 
+/// A way to break what stands, and what CHECK says.
+struct Damage {
+  std::string command;
+  std::string named;
+  std::string mend = {};  ///< where an ADD does not look
+};
+
+/// The name that begins with `start` and has `length` characters in all.
+std::string name_in(const std::string& listing, const std::string& start, size_t length) {
+  return listing.substr(listing.find(start), length);
+}
+
+std::vector<Damage> damages(const std::string& listing) {
+  std::vector<Damage> all{
+      {"bridge link set dev vmtap1 isolated off", "the VM's port is not isolated"},
+      {"sysctl -qw net.ipv4.conf.slicer0.proxy_arp_pvlan=0", "proxy_arp_pvlan"},
+      {"ip -6 neigh del proxy 2001:db8:2::2 dev slicer0", "no proxy neighbour entry"},
+  };
+  if (is_legacy()) {
+    const std::string mangle = "iptables-legacy -t mangle ";
+    const std::string id = name_in(listing, "slicer-pol-", 23);
+    const std::string egress = name_in(listing, "slicer-egr-", 23);
+    const std::string rule = id + "-a -d 192.0.2.0/24 -g " + id + "-drop";
+    all.push_back({mangle + "-F " + egress, "is gone from chain '" + egress + "'"});
+    all.push_back({mangle + "-D PREROUTING 1", "is gone from chain 'PREROUTING' in table 'mangle' of iptables"});
+    all.push_back({mangle + "-D " + rule, "holds other addresses", mangle + "-I " + rule});
+  } else {
+    const std::string id = name_in(listing, "policy-", 19);
+    const std::string map = "inet slicer " + id + "-v4 ";
+    all.push_back({"nft flush chain inet slicer egress-demo", "chain 'egress-demo' is gone"});
+    all.push_back({"nft delete element " + map + "{ 192.0.2.0/24 }", "hold other addresses",
+                   "nft add element " + map + "{ 192.0.2.0/24 : goto " + id + "-drop }"});
+  }
+  return all;
+}
+
 }  // namespace
 
 TEST_CASE("policy: lists that have not changed are not written again; changed ones replace the old whole") {
   const Host host;
-  if (const std::string missing = missing_tool(); !missing.empty()) SLICER_SKIP(missing);
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
   Chain chain;
   chain.firewall["drop"] = {"198.51.100.0/24", "[2001:db8::/32]:80"};
   const Json one = add_chain(chain, call_of(1));
-  const std::string first = ruleset();
-  const std::string handles = must("nft -s -a list ruleset");
+  const std::string first = standing_rules();
+  const std::string handles = fingerprint();
   (void)add_chain(chain, call_of(2));
-  CHECK(must("nft -s -a list ruleset") == handles);
+  CHECK(fingerprint() == handles);
   CHECK(policies() == 1);
   chain.firewall["drop"] = {"[2001:db8::/32]:80", "198.51.100.0/24", "198.51.100.7"};  // the same, said otherwise
   must_work(filter(chain.firewall, one, 1));
-  CHECK(must("nft -s -a list ruleset") == handles);
+  CHECK(fingerprint() == handles);
   chain.firewall["drop"] = {"203.0.113.0/24"};
   must_work(filter(chain.firewall, one, 1));
   CHECK(policies() == 1);
-  CHECK(ruleset().find("198.51.100.0") == std::string::npos);
+  CHECK(standing_rules().find("198.51.100.0") == std::string::npos);
   chain.firewall["drop"] = Json::array();  // the same as none
   must_work(filter(chain.firewall, one, 1));
   CHECK(policies() == 0);
-  CHECK(ruleset().find("egress-demo") == std::string::npos);
+  CHECK(standing_rules().find(is_legacy() ? "slicer-egr-" : "egress-demo") == std::string::npos);
   chain.firewall["drop"] = {"198.51.100.0/24", "[2001:db8::/32]:80"};
   must_work(filter(chain.firewall, one, 1));
   CHECK(policies() == 1);
   must_drive("remove demo");
   CHECK(ruleset() == "");
-  CHECK(first.find("egress-demo") != std::string::npos);
+  if (is_legacy()) CHECK(legacy_rules() == without_ours(legacy_rules()));
+  CHECK(first.find(is_legacy() ? "slicer-egr-" : "egress-demo") != std::string::npos);
 }
 
 TEST_CASE("policy: log writes NFLOG rules, limited") {
   const Host host;
-  if (const std::string missing = missing_tool(); !missing.empty()) SLICER_SKIP(missing);
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
   Chain chain;
   chain.firewall["drop"] = {"198.51.100.0/24"};
   chain.firewall["log"] = true;
   (void)add_chain(chain, call_of(1));
-  CHECK(ruleset().find(R"(limit rate 10/second burst 20 packets log prefix "slicer:demo " group 83)") !=
-        std::string::npos);
+  const char* rule = is_legacy() ? R"(--limit 10/sec --limit-burst 20 -j NFLOG --nflog-prefix "slicer:demo ")"
+                                 : R"(limit rate 10/second burst 20 packets log prefix "slicer:demo " group 83)";
+  CHECK(standing_rules().find(rule) != std::string::npos);
 }
 
 TEST_CASE("policy: a VM's own is one element; equal ones are one; the last user takes it along") {
   const Host host;
-  if (const std::string missing = missing_tool(); !missing.empty()) SLICER_SKIP(missing);
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
   Chain chain;
   chain.firewall["drop"] = {"198.51.100.0/24"};
   std::vector<Json> results;
@@ -129,27 +170,27 @@ TEST_CASE("policy: a VM's own is one element; equal ones are one; the last user 
   const Json own = own_policy(chain.firewall, {{"drop", Json::array()}, {"allow", {"203.0.113.9:443"}}});
   must_work(filter(own, results[1], 2));
   CHECK(policies() == 2);
-  const std::string with_one = ruleset();
+  const std::string with_one = standing_rules();
   CHECK(with_one.find("comment \"slicer:demo/vm-2/vmtap2\"") != std::string::npos);
   must_work(filter(own, results[2], 3));
   CHECK(policies() == 2);
-  CHECK(count(ruleset(), "/vmtap3") == 2);  // one element for each family
+  CHECK(count(standing_rules(), "/vmtap3") == 2);  // one element for each family
   must_work(filter(own, results[1], 2, "CHECK"));
   must_work(filter(own, results[2], 3, "DEL"));
-  CHECK(ruleset() == with_one);
+  CHECK(standing_rules() == with_one);
   must_work(filter(own, nullptr, 2, "DEL"));
-  const std::string network_only = ruleset();
+  const std::string network_only = standing_rules();
   CHECK(policies() == 1);
   CHECK(count(network_only, "comment \"slicer:demo/") == 0);
   must_work(filter(own, nullptr, 2, "DEL"));
   // An own policy that says what the network says is none.
   must_work(filter(own_policy(chain.firewall, {{"drop", {"198.51.100.0/24"}}}), results[1], 2));
-  CHECK(ruleset() == network_only);
+  CHECK(standing_rules() == network_only);
 }
 
 TEST_CASE("policy: GC removes the policies of VMs that are gone, and keeps those of others") {
   const Host host;
-  if (const std::string missing = missing_tool(); !missing.empty()) SLICER_SKIP(missing);
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
   Chain chain;
   const Json own = own_policy(chain.firewall, {{"drop", {"198.51.100.0/24"}}});
   for (const int number : {1, 2}) must_work(filter(own, add_bridge(chain, number), number));
@@ -158,19 +199,19 @@ TEST_CASE("policy: GC removes the policies of VMs that are gone, and keeps those
     if (!valid.is_null()) conf["cni.dev/valid-attachments"] = valid;
     return call_plugin(kPlugin, conf, {.command = "GC"});
   };
-  const std::string both = ruleset();
+  const std::string both = standing_rules();
   must_work(gc(nullptr));
-  CHECK(ruleset() == both);
+  CHECK(standing_rules() == both);
   must_work(gc(Json::parse(R"([{"containerID": "vm-1", "ifname": "vmtap1"}])")));
-  CHECK(count(ruleset(), "/vmtap1\"") == 2);
-  CHECK(count(ruleset(), "/vmtap2\"") == 0);
+  CHECK(count(standing_rules(), "/vmtap1\"") == 2);
+  CHECK(count(standing_rules(), "/vmtap2\"") == 0);
   must_work(gc(Json::array()));
   CHECK(policies() == 0);
 }
 
 TEST_CASE("policy: an address that comes to another VM brings no older VM's policy along") {
   const Host host;
-  if (const std::string missing = missing_tool(); !missing.empty()) SLICER_SKIP(missing);
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
   Chain chain;
   const Json result = add_bridge(chain, 1);
   must_work(filter(own_policy(chain.firewall, {{"drop", {"198.51.100.0/24"}}}), result, 1));
@@ -181,27 +222,13 @@ TEST_CASE("policy: an address that comes to another VM brings no older VM's poli
 
 TEST_CASE("policy: CHECK names what is gone or changed") {
   const Host host;
-  if (const std::string missing = missing_tool(); !missing.empty()) SLICER_SKIP(missing);
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
   Chain chain;
   chain.firewall["drop"] = {"192.0.2.0/24", "198.51.100.0/24:80"};
   const Json result = add_chain(chain, call_of(1));
   must_work(filter(chain.firewall, result, 1, "CHECK"));
-  const std::string listing = ruleset();
-  const size_t at = listing.find("map policy-") + 4;
-  const std::string id = listing.substr(at, std::string("policy-abcdefghijkl").size());
-  struct Damage {
-    std::string command;
-    std::string named;
-    std::string mend = {};
-  };
-  for (const Damage& damage : {
-           Damage{"nft flush chain inet slicer egress-demo", "chain 'egress-demo' is gone"},
-           Damage{"nft delete element inet slicer " + id + "-v4 { 192.0.2.0/24 }", "hold other addresses",
-                  "nft add element inet slicer " + id + "-v4 { 192.0.2.0/24 : goto " + id + "-drop }"},
-           Damage{"bridge link set dev vmtap1 isolated off", "the VM's port is not isolated"},
-           Damage{"sysctl -qw net.ipv4.conf.slicer0.proxy_arp_pvlan=0", "proxy_arp_pvlan"},
-           Damage{"ip -6 neigh del proxy 2001:db8:2::2 dev slicer0", "no proxy neighbour entry"},
-       }) {
+  const std::string listing = standing_rules();
+  for (const Damage& damage : damages(listing)) {
     INFO(damage.command);
     (void)must(damage.command);
     const Answer checked = filter(chain.firewall, result, 1, "CHECK");
@@ -212,12 +239,12 @@ TEST_CASE("policy: CHECK names what is gone or changed") {
     must_work(filter(chain.firewall, result, 1));
     must_work(filter(chain.firewall, result, 1, "CHECK"));
   }
-  CHECK(ruleset() == listing);
+  CHECK(standing_rules() == listing);
 }
 
 TEST_CASE("policy: thousands of entries load, and an ADD that finds them in force writes nothing") {
   const Host host;
-  if (const std::string missing = missing_tool(); !missing.empty()) SLICER_SKIP(missing);
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
   Chain chain;
   Json drop = Json::array();
   for (int i = 0; i < 10000; ++i) {
@@ -228,15 +255,15 @@ TEST_CASE("policy: thousands of entries load, and an ADD that finds them in forc
   const Json result = add_chain(chain, call_of(1));
   const Outcome listed = drive("list demo");
   CHECK(count(listed.out, "  drop ") == 10000);
-  const std::string handles = must("nft -s -a list chain inet slicer egress-demo");
+  const std::string handles = fingerprint();
   must_work(filter(chain.firewall, result, 1));
-  CHECK(must("nft -s -a list chain inet slicer egress-demo") == handles);
+  CHECK(fingerprint() == handles);
   must_work(filter(chain.firewall, result, 1, "CHECK"));
 }
 
 TEST_CASE("policy: 16 ADDs at once, with the network's lists and their own, stand as one by one") {
   const Host host;
-  if (const std::string missing = missing_tool(); !missing.empty()) SLICER_SKIP(missing);
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
   Chain chain;
   chain.firewall["drop"] = {"192.0.2.0/25", "198.51.100.0/24"};
   for (int number = 1; number <= 16; ++number) {
@@ -253,18 +280,18 @@ TEST_CASE("policy: 16 ADDs at once, with the network's lists and their own, stan
   };
   CHECK(all("ADD") == "");
   CHECK(policies() == 4);  // the network's, and own ones that differ in 203.0.113.0, .1 and .2
-  CHECK(count(ruleset(), " comment \"slicer:demo/vm-") == 16);
+  CHECK(count(standing_rules(), "comment \"slicer:demo/vm-") == 16);
   CHECK(all("CHECK") == "");
   const std::string ports = must("bridge -d link show");
   CHECK(count(ports, "isolated on") == 16);
   CHECK(all("DEL") == "");
   CHECK(policies() == 1);
-  CHECK(count(ruleset(), " comment \"slicer:demo/vm-") == 0);
+  CHECK(count(standing_rules(), "comment \"slicer:demo/vm-") == 0);
 }
 
 TEST_CASE("policy: ADD killed at any system call, then DEL: nothing of the VM is left") {
   const Host host;
-  if (const std::string missing = missing_tool(); !missing.empty()) SLICER_SKIP(missing);
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
   (void)must("nft add table inet other");
   (void)must("nft add chain inet other forward { type filter hook forward priority 0 ; }");
   Chain chain = narrow_chain();
@@ -294,7 +321,7 @@ TEST_CASE("policy: ADD killed at any system call, then DEL: nothing of the VM is
 
 TEST_CASE("policy: DEL killed at any system call, then DEL again: nothing of the VM is left") {
   const Host host;
-  if (const std::string missing = missing_tool(); !missing.empty()) SLICER_SKIP(missing);
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
   Chain chain = narrow_chain();
   chain.firewall["drop"] = {"192.0.2.0/24"};
   chain.firewall = own_policy(chain.firewall, {{"allow", {"203.0.113.9", "[2001:db8::9]:443"}}});

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "tests/system/firewall/firewall_support.h"
+#include "tests/system/firewall/iptables_support.h"
 #include "tests/system/fixture/guest.h"
 #include "tests/system/fixture/reach.h"
 
@@ -14,8 +15,15 @@ namespace slicer::test::firewall {
 inline constexpr uint16_t kPort = 7777;
 inline constexpr uint16_t kOtherPort = 8888;
 
-/// slicer-bridge (TAP in the host's namespace) and slicer-firewall in one chain, dual-stack with masquerade.
+/// slicer-bridge (TAP in the host's namespace) and slicer-firewall in one chain, dual-stack with masquerade, with the
+/// backend that the case runs for.
 struct Chain {
+  Chain() {
+    if (!is_legacy()) return;
+    bridge["ipMasqBackend"] = "iptables";
+    firewall["backend"] = "iptables";
+  }
+
   Json bridge = {{"cniVersion", "1.1.0"},
                  {"name", "demo"},
                  {"type", "slicer-bridge"},

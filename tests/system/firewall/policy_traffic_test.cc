@@ -255,10 +255,11 @@ TEST_CASE("policy: a routed network (ptp) is judged by its subnet") {
   around.route_to_vms("192.0.2.0/24");
   const EchoServer machine(around.machine.path(), {kPort, kOtherPort});
   const EchoServer on_host(Host::netns(), {kPort, kOtherPort});
-  const Json conf = Json::parse(R"({"cniVersion": "1.0.0", "name": "net1", "type": "slicer-firewall",
+  Json conf = Json::parse(R"({"cniVersion": "1.0.0", "name": "net1", "type": "slicer-firewall",
     "drop": ["0.0.0.0/0"], "allow": ["198.51.100.3:7777"], "prevResult": {"cniVersion": "1.0.0",
     "interfaces": [{"name": "port0"}, {"name": "eth0", "sandbox": "/run/netns/vm"}],
     "ips": [{"interface": 1, "address": "192.0.2.2/24", "gateway": "192.0.2.1"}]}})");
+  if (is_legacy()) conf["backend"] = "iptables";
   const Call how{.netns = vm.path(), .ifname = "eth0"};
   Answer answer = call_plugin("slicer-firewall", conf, how);
   INFO(answer.text());

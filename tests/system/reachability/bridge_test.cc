@@ -95,8 +95,11 @@ const std::vector<Column>& columns() {
 }
 
 void check(size_t column) {
-  if (const std::string missing = firewall::missing_tool(); !missing.empty()) SLICER_SKIP(missing);
-  for (const char* bridge_nf_call : {"0", "1"}) (void)check_column(columns()[column], bridge_nf_call);
+  if (const std::string missing = firewall::missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
+  // With the second backend only the harder of the two, where the host sees bridged frames too: closed cells take time.
+  for (const char* bridge_nf_call : {"0", "1"})
+    if (!firewall::is_legacy() || bridge_nf_call == std::string("1"))
+      (void)check_column(columns()[column], bridge_nf_call);
 }
 
 }  // namespace

@@ -1,0 +1,97 @@
+#include "lib/netfilter/choice.h"
+
+#include <optional>
+#include <utility>
+
+#include "lib/base/log.h"
+#include "lib/netfilter/iptables.h"
+#include "lib/netfilter/iptables_foreign.h"
+#include "lib/netfilter/nftables.h"
+
+namespace slicer::netfilter {
+namespace {
+
+class Chosen final : public Backend {
+ public:
+  explicit Chosen(BackendName name) : name_(name) {}
+
+  Result<void> ensure(const NetworkRules& rules) override {
+    if (!TRY(is_in_iptables(rules.network))) {
+      TRY(nftables_->ensure(rules));
+      if (rules.forward && legacy_) return ensure_legacy_opening(rules.network, *rules.forward);
+      return {};
+    }
+    TRY(iptables_->ensure(rules));
+    return list_bridge(rules, &Backend::ensure);
+  }
+
+  Result<void> check(const NetworkRules& rules) override {
+    if (!TRY(is_in_iptables(rules.network))) {
+      TRY(nftables_->check(rules));
+      if (rules.forward && legacy_) return check_legacy_opening(rules.network, *rules.forward);
+      return {};
+    }
+    TRY(iptables_->check(rules));
+    return list_bridge(rules, &Backend::check);
+  }
+
+  Result<void> remove(const std::string& network) override {
+    return from_both([&](Backend& backend) { return backend.remove(network); });
+  }
+
+  Result<void> remove_vms(const std::string& network, const VmFilter& gone) override {
+    return from_both([&](Backend& backend) { return backend.remove_vms(network, gone); });
+  }
+
+  Result<PoliciesInForce> list_policies(const std::string& network) override {
+    Backend& backend = TRY(is_in_iptables(network)) ? *iptables_ : *nftables_;
+    return backend.list_policies(network);
+  }
+
+  Result<void> probe() override { return name_ == BackendName::kIptables ? iptables_->probe() : nftables_->probe(); }
+
+ private:
+  Result<bool> is_in_iptables(const std::string& network) {
+    if (name_ != BackendName::kAuto) return name_ == BackendName::kIptables;
+    if (!legacy_) return false;
+    const Result<bool> decided = decide(network);
+    // Without libiptc (or the right to look) nothing is known of the legacy tables, and nftables does what it can.
+    if (!decided) log_line(decided.error().message + ", ignoring the legacy tables");
+    return decided.value_or(false);
+  }
+
+  Result<bool> decide(const std::string& network) {
+    if (TRY(is_network_in_legacy(network))) return true;
+    if (TRY(legacy_tables_of_others()).empty()) return false;
+    return !TRY(is_network_in_nftables(network));
+  }
+
+  /// Isolated networks live in nftables: they must know the bridges of both.
+  Result<void> list_bridge(const NetworkRules& rules, Result<void> (Backend::*step)(const NetworkRules&)) {
+    if (rules.listed_bridge.empty()) return {};
+    Result<void> listed = (nftables_.get()->*step)({.network = rules.network, .listed_bridge = rules.listed_bridge});
+    if (!listed && listed.error().kind == Kind::kUnsupportedKernel) return {};  // nor are there isolated networks
+    return listed;
+  }
+
+  /// Both are tried, whatever the first says.
+  template <class Step>
+  Result<void> from_both(const Step& step) {
+    Result<void> legacy;
+    if (legacy_) legacy = step(*iptables_);
+    Result<void> own = step(*nftables_);
+    if (!own && own.error().kind == Kind::kUnsupportedKernel && name_ == BackendName::kIptables) own = {};
+    return own ? std::move(legacy) : std::move(own);
+  }
+
+  BackendName name_;
+  bool legacy_ = legacy_tables_exist();
+  std::unique_ptr<Backend> nftables_ = make_nftables_backend();
+  std::unique_ptr<Backend> iptables_ = make_iptables_backend();
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_chosen_backend(BackendName name) { return std::make_unique<Chosen>(name); }
+
+}  // namespace slicer::netfilter
