@@ -12,8 +12,6 @@ namespace slicer::netfilter {
 namespace {
 
 constexpr const char* kDefaultPath = "/run/xtables.lock";  // iptables: XT_LOCK_NAME
-// Programs hold it for milliseconds, or seconds with tens of thousands of rules.
-constexpr std::chrono::seconds kWait{10};
 
 std::string lock_path() {
   const char* named = std::getenv("XTABLES_LOCKFILE");  // NOLINT(concurrency-mt-unsafe): plugins have one thread
@@ -48,11 +46,11 @@ std::string holder(const std::string& path) {
 
 }  // namespace
 
-Result<FileLock> take_xtables_lock() {
+Result<FileLock> take_xtables_lock(std::chrono::milliseconds limit) {
   const std::string path = lock_path();
-  Result<FileLock> lock = FileLock::acquire(path, kWait);
+  Result<FileLock> lock = FileLock::acquire(path, limit);
   if (lock || lock.error().kind != Kind::kBusy) return lock;
-  return fail(Kind::kBusy, fmt::format("lock '{}': held{} for more than {} s", path, holder(path), kWait.count()),
+  return fail(Kind::kBusy, fmt::format("lock '{}': held{} for more than {} ms", path, holder(path), limit.count()),
               "some program changes rules of iptables (iptables, Docker, kube-proxy, ufw): try again, and if it "
               "stays so, `fuser -v` on the file shows who");
 }

@@ -57,8 +57,10 @@ class IptSession {
   virtual Result<void> commit() = 0;
 };
 
+/// Programs hold the lock for milliseconds, or seconds with tens of thousands of rules.
+inline constexpr std::chrono::milliseconds kXtablesWait{10000};
 /// The lock of all programs that change legacy tables: /run/xtables.lock or $XTABLES_LOCKFILE, as iptables takes it.
-/// Error: kBusy, naming who holds it where /proc tells.
-Result<FileLock> take_xtables_lock();
+/// Error: kBusy after `limit`, naming who holds it where /proc tells.
+Result<FileLock> take_xtables_lock(std::chrono::milliseconds limit = kXtablesWait);
 
 }  // namespace slicer::netfilter

@@ -3,7 +3,9 @@
 
 #include <cstdio>
 
-#include "tests/system/firewall/iptables_support.h"
+#include "tests/system/firewall/policy_support.h"
+#include "tests/system/fixture/kill_at_syscall.h"
+#include "tests/system/fixture/snapshot.h"
 
 using namespace slicer::test;
 using namespace slicer::test::firewall;
@@ -15,6 +17,30 @@ const std::string kCheck = std::string("check ") + kAll;
 const std::string kLists =
     "net1 bridge=br0 forward=192.0.2.0/24 forward=2001:db8::/64 drop=198.51.100.0/24 drop=203.0.113.7-203.0.113.9 "
     "allow=198.51.100.7:3128 log=1";
+
+/// Docker on the old iptables.
+void make_legacy_docker() {
+  for (const char* program : {"iptables-legacy", "ip6tables-legacy"}) {
+    const std::string start = program;
+    (void)must(start + " -P FORWARD DROP");
+    (void)must(start + " -N DOCKER-USER");
+    (void)must(start + " -A DOCKER-USER -j RETURN");
+    (void)must(start + " -A FORWARD -j DOCKER-USER");
+  }
+}
+
+/// slicer-bridge and slicer-firewall without a word of a backend.
+Chain plain_chain() {
+  Chain chain;
+  chain.bridge.erase("ipMasqBackend");
+  chain.firewall.erase("backend");
+  return chain;
+}
+
+void must_reach_the_internet(const Vm& vm) {
+  CHECK(soon_reaches(vm.netns(), {Protocol::kIcmp, Surroundings::kInternet, 0}));
+  CHECK(soon_reaches(vm.netns(), {Protocol::kIcmp, Surroundings::kInternet6, 0}));
+}
 
 }  // namespace
 
@@ -90,4 +116,200 @@ TEST_CASE("iptables: lists stand once, are compared whole, replaced, and go") {
   CHECK(legacy_rules().find("198.51.100.7") == std::string::npos);
   must_drive_legacy("ensure net1 bridge=br0 forward=192.0.2.0/24 none=1");
   CHECK(legacy_rules() == constants);
+}
+
+TEST_CASE("iptables: what is gone is named by check and put back by ensure") {
+  const Host host;
+  if (const std::string missing = missing_legacy(); !missing.empty()) SLICER_SKIP(missing);
+  struct Damage {
+    const char* command;
+    const char* named;
+  };
+  must_drive_legacy(kEnsure);
+  const std::string whole = legacy_rules();
+  for (const Damage& damage : {
+           Damage{"iptables-legacy -t nat -F POSTROUTING",
+                  "is gone from chain 'POSTROUTING' in table 'nat' of iptables"},
+           Damage{"iptables-legacy -F", "is gone from chain 'slicer-fwd-"},
+           Damage{"ip6tables-legacy -t nat -F", "is gone from chain 'slicer-msq-"},
+           Damage{"ip6tables-legacy -t mangle -F", "in table 'mangle' of ip6tables"},
+           Damage{"nft delete table inet slicer", "'br0' is gone from set 'bridges'"},
+       }) {
+    INFO(damage.command);
+    (void)must(damage.command);
+    const Outcome checked = drive_legacy(kCheck);
+    INFO(checked.err);
+    CHECK(checked.exit_code == 1);
+    CHECK(checked.err.find(damage.named) != std::string::npos);
+    must_drive_legacy(kEnsure);
+    must_drive_legacy(kCheck);
+  }
+  CHECK(legacy_rules() == whole);
+}
+
+TEST_CASE("iptables: rules that were saved and restored are still ours, and not made twice") {
+  const Host host;
+  if (const std::string missing = missing_legacy(); !missing.empty()) SLICER_SKIP(missing);
+  must_drive_legacy(kEnsure);
+  must_drive_legacy("ensure " + kLists);
+  const std::string once = legacy_rules();
+  for (const std::string& program : {std::string("iptables-legacy"), std::string("ip6tables-legacy")})
+    REQUIRE(run({"sh", "-c", program + "-save >/run/saved && " + program + "-restore </run/saved"}).ok());
+  must_drive_legacy("check " + kLists);
+  must_drive_legacy("ensure " + kLists);
+  must_drive_legacy(kEnsure);
+  CHECK(legacy_rules() == once);
+}
+
+TEST_CASE("iptables: the administrator's chain is asked first and stays") {
+  const Host host;
+  if (const std::string missing = missing_legacy(); !missing.empty()) SLICER_SKIP(missing);
+  const std::string network = "net1 bridge=br0 forward=192.0.2.0/24 admin=CNI-ADMIN";
+  must_drive_legacy("ensure " + network);
+  (void)must("iptables-legacy -A CNI-ADMIN -i br0 -p tcp --dport 25 -j DROP");
+  const std::string rules = must("iptables-legacy -S");
+  must_drive_legacy("ensure " + network);
+  CHECK(must("iptables-legacy -S") == rules);
+  CHECK(rules.find(" -j CNI-ADMIN\n-A slicer-fwd-") != std::string::npos);
+  must_drive_legacy("remove net1");
+  CHECK(must("iptables-legacy -S CNI-ADMIN") == "-N CNI-ADMIN\n-A CNI-ADMIN -i br0 -p tcp -m tcp --dport 25 -j DROP\n");
+}
+
+TEST_CASE("iptables: a lock that somebody holds is waited for; past the limit its holder is named") {
+  const Host host;
+  if (const std::string missing = missing_legacy(); !missing.empty()) SLICER_SKIP(missing);
+  const Background holder({"flock", "/run/xtables.lock", "sleep", "1000"}, "");
+  REQUIRE(eventually([] { return !run({"flock", "-n", "/run/xtables.lock", "true"}).ok(); }));
+  const Outcome refused = drive_legacy("lock 100");
+  INFO(refused.err);
+  CHECK(refused.exit_code == 1);
+  CHECK(refused.err.find("lock '/run/xtables.lock': held by 'flock' (pid ") == 0);
+  CHECK(refused.err.find("for more than 100 ms (some program changes rules of iptables") != std::string::npos);
+  CHECK(run(words(driver() + " lock 100"),
+            {.env =
+                 std::map<std::string, std::string>{{"PATH", getenv("PATH")}, {"XTABLES_LOCKFILE", "/run/other.lock"}}})
+            .ok());
+  // An ADD that has something to write ends when the lock is free; one that has not does not ask for it.
+  const Outcome waited =
+      legacy_shell("(flock /run/second.lock sleep 0.3) & export XTABLES_LOCKFILE=/run/second.lock; " + driver() + " " +
+                   kEnsure + " && wait");
+  INFO(waited.err);
+  CHECK(waited.ok());
+  must_drive_legacy(kEnsure);
+}
+
+TEST_CASE("iptables: an unprivileged caller gets an error at once") {
+  const Host host;
+  if (const std::string missing = missing_legacy(); !missing.empty()) SLICER_SKIP(missing);
+  if (run({"setpriv", "--version"}).exit_code == 127) SLICER_SKIP("needs the program setpriv");
+  for (const std::string& verb : {std::string("probe"), kEnsure, kCheck}) {
+    const Outcome outcome =
+        run(words("setpriv --bounding-set=-net_admin --inh-caps=-net_admin " + driver() + " " + verb),
+            {.env = legacy_environment()});
+    INFO(outcome.err);
+    CHECK(outcome.exit_code == 1);
+    CHECK(outcome.err.find("read table ") != std::string::npos);
+  }
+}
+
+TEST_CASE("iptables: without legacy tables auto asks nothing of them and makes none") {
+  const Host host;
+  const Surroundings around;
+  const Vm vm(plain_chain(), 1);
+  must_reach_the_internet(vm);
+  CHECK(run({"cat", "/proc/net/ip_tables_names", "/proc/net/ip6_tables_names"}).out == "");
+  CHECK(ruleset().find("forward-demo") != std::string::npos);
+}
+
+TEST_CASE("iptables: where Docker uses the old iptables, auto goes there, and DOCKER-USER gets the opening") {
+  const Host host;
+  if (const std::string missing = missing_legacy(); !missing.empty()) SLICER_SKIP(missing);
+  make_legacy_docker();
+  const std::string before = legacy_rules();
+  const Surroundings around;
+  Chain chain = plain_chain();
+  chain.firewall["drop"] = {"198.51.100.0/24"};
+  const Vm vm(chain, 1);
+  must_reach_the_internet(vm);
+  CHECK_FALSE(reaches(vm.netns(), {Protocol::kIcmp, Surroundings::kLanMachine, 0}));
+  CHECK(must("iptables-legacy -S DOCKER-USER").find("-j slicer-fwd-") != std::string::npos);
+  CHECK(ruleset().find("forward-demo") == std::string::npos);
+  CHECK(ruleset().find("\"slicer0\" comment \"slicer:demo\"") != std::string::npos);  // for isolated networks
+  CHECK(drive("foreign").out.find("docker ip filter (legacy) FORWARD opening=DOCKER-USER opened: slicer:demo") !=
+        std::string::npos);
+  del_chain(chain, vm.result, vm.call);
+  must_drive("remove demo");
+  (void)must("iptables-legacy -X CNI-ADMIN");
+  (void)must("ip6tables-legacy -X CNI-ADMIN");
+  CHECK(legacy_rules() == before);
+  CHECK(ruleset() == "");
+}
+
+TEST_CASE("iptables: a network that stands in nftables stays there, and a legacy FORWARD that drops is opened") {
+  const Host host;
+  if (const std::string missing = missing_legacy(); !missing.empty()) SLICER_SKIP(missing);
+  const Surroundings around;
+  Chain chain = plain_chain();
+  const Vm vm(chain, 1);
+  must_reach_the_internet(vm);
+  make_legacy_docker();
+  CHECK_FALSE(reaches(vm.netns(), {Protocol::kIcmp, Surroundings::kInternet, 0}));
+  Call check = vm.call;
+  check.command = "CHECK";
+  CHECK(call_firewall(chain, vm.result, check).msg().find("in table 'filter' of iptables is gone") !=
+        std::string::npos);
+  chain.firewall["drop"] = {"198.51.100.0/24"};
+  reload(chain, vm);
+  must_reach_the_internet(vm);
+  CHECK(call_firewall(chain, vm.result, check).ok());
+  CHECK(ruleset().find("egress-demo") != std::string::npos);
+  CHECK(must("iptables-legacy -t mangle -S").find("slicer-") == std::string::npos);
+}
+
+TEST_CASE("iptables: auto leaves a network where its rules are, whatever other programs do later") {
+  const Host host;
+  if (const std::string missing = missing_legacy(); !missing.empty()) SLICER_SKIP(missing);
+  (void)must("iptables-legacy -P FORWARD DROP");
+  must_drive("ensure net1 masquerade=192.0.2.0/24");
+  CHECK(ruleset() == "");
+  (void)must("iptables-legacy -P FORWARD ACCEPT");  // nobody else is there any more
+  must_drive("ensure net1 masquerade=192.0.2.0/24 masquerade=198.51.100.0/24");
+  CHECK(ruleset() == "");
+  must_drive("ensure net2 masquerade=203.0.113.0/24");
+  CHECK(ruleset().find("masquerade-net2") != std::string::npos);
+  (void)must("iptables-legacy -P FORWARD DROP");
+  must_drive("check net1 masquerade=198.51.100.0/24");
+  must_drive("check net2 masquerade=203.0.113.0/24");
+  must_drive("remove net1");
+  must_drive("remove net2");
+  CHECK(ruleset() == "");
+  CHECK(without_ours(legacy_rules()) == legacy_rules());
+}
+
+TEST_CASE("iptables: slicer-bridge killed at any system call, then DEL: nothing of the VM is left") {
+  const Host host;
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
+  Chain chain = plain_chain();
+  chain.bridge["ipMasqBackend"] = "iptables";
+  chain.bridge["ipam"]["ranges"] = {
+      {{{"subnet", "192.0.2.0/24"}, {"rangeStart", "192.0.2.9"}, {"rangeEnd", "192.0.2.9"}}}};
+  const Call how{.netns = Host::netns(), .ifname = "vmtap1"};
+  const auto clear = [&] {
+    Call del = how;
+    del.command = "DEL";
+    CHECK(call_plugin("slicer-bridge", chain.bridge, del).ok());
+    (void)run({"ip", "link", "del", "slicer0"});
+    must_drive("remove demo");
+  };
+  REQUIRE(call_plugin("slicer-bridge", chain.bridge, how).ok());  // forwarding is on from here
+  clear();
+  const std::string before = snapshot();
+  const long rounds = kill_at_every_syscall(
+      {.plugin = "slicer-bridge", .conf = chain.bridge, .call = how, .first = 60, .step = 5}, [] {},
+      [&](const KillOutcome& outcome) {
+        INFO("killed at system call ", outcome.syscalls, " ", outcome.name);
+        clear();
+        CHECK(difference(before, snapshot()) == "");
+      });
+  CHECK(rounds > 10);
 }

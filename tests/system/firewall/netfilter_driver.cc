@@ -1,11 +1,12 @@
 // Calls lib/netfilter from the system tests, in the network namespace it is started in:
-//   netfilter_driver ensure|check NETWORK [masquerade=CIDR]… [bridge=NAME] [forward=CIDR]… [list=NAME]
+//   netfilter_driver ensure|check NETWORK [masquerade=CIDR]… [bridge=NAME] [forward=CIDR]… [admin=CHAIN] [list=NAME]
 //     a policy: [drop=ENTRY]… [allow=ENTRY]… [default=drop|allow] [log=1] [ingress=open|same-bridge|isolated] or none=1
 //     a VM: [vm=OWNER@IP[@ENTRY,ENTRY…]]…, the entries being what its own policy drops
-//   netfilter_driver remove NETWORK | remove_vms NETWORK OWNER | list NETWORK | probe | foreign
+//   netfilter_driver remove NETWORK | remove_vms NETWORK OWNER | list NETWORK | probe | foreign | lock MILLISECONDS
 // $SLICER_BACKEND is the backend (auto). Prints what went wrong and exits 1; `foreign` prints a line for each foreign
 // firewall.
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -14,6 +15,7 @@
 
 #include "lib/netfilter/backend.h"
 #include "lib/netfilter/foreign.h"
+#include "lib/netfilter/iptables_table.h"
 
 namespace {
 
@@ -72,6 +74,7 @@ Result<NetworkRules> parse_rules(int argc, char** argv) {
     if (key == "forward") rules.forward->subnets.push_back(TRY(slicer::addr::parse_cidr(value)));
     TRY(parse_policy_word(key, value, lists, rules));
     if (key == "list") rules.listed_bridge = value;
+    if (key == "admin") rules.forward->admin_chain = value;
   }
   if (rules.policy) rules.policy->lists = compile_policy(lists);
   return rules;
@@ -107,6 +110,11 @@ Result<void> print_list(Backend& backend, const std::string& network) {
   return {};
 }
 
+Result<void> try_lock(const char* milliseconds) {
+  (void)TRY(slicer::netfilter::take_xtables_lock(std::chrono::milliseconds(std::atoi(milliseconds))));
+  return {};
+}
+
 /// $SLICER_BACKEND, or "auto".
 std::string_view backend_name() {
   const char* name = std::getenv("SLICER_BACKEND");
@@ -125,6 +133,7 @@ Result<void> run(int argc, char** argv) {
   if (verb == "list") return print_list(*backend, rules.network);
   if (verb == "probe") return backend->probe();
   if (verb == "foreign") return print_foreign();
+  if (verb == "lock") return try_lock(argc > 2 ? argv[2] : "0");
   return slicer::fail(slicer::Kind::kInvalidConfig, "usage: ensure|check|remove|probe|foreign");
 }
 
