@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "tests/system/firewall/policy_support.h"
 
@@ -21,7 +22,9 @@ struct Row {
   std::string from = {};  ///< netns; empty: the VM
   std::string ip = {};    ///< empty: does not exist here
   uint16_t port = kServed;
-  std::string back_from = {};  ///< netns from which a connection to the VM can be opened; empty: none
+  std::string back_from = {};  ///< netns of the other direction, from which the VM is asked; empty: none
+  std::string back = {};       ///< the row of the other direction; empty: it is open whenever back_from is there
+  std::string out_ip = {};     ///< of rows with `from`: what the VM asks in the other direction
 };
 
 /// Everything around the column's VM.
@@ -57,31 +60,33 @@ class World {
       const std::string end = family == 4 ? "" : " (IPv6)";
       const std::string machine = around.machine.path();
       all.push_back({.name = "internet" + end, .ip = pick(Surroundings::kInternet, Surroundings::kInternet6)});
-      all.push_back({.name = "own gateway" + end, .ip = one->gateway(family), .back_from = host});
-      all.push_back({.name = "host, LAN address" + end,
-                     .ip = pick(Surroundings::kHost, Surroundings::kHost6),
-                     .back_from = host});
-      all.push_back(
-          {.name = "host, other address" + end, .ip = pick(kOtherAddress, kOtherAddress6), .back_from = host});
-      all.push_back({.name = "host, DNATed port" + end,
-                     .ip = pick(Surroundings::kHost, Surroundings::kHost6),
-                     .port = kForwarded,
-                     .back_from = machine});
-      all.push_back({.name = "LAN machine" + end,
-                     .ip = pick(Surroundings::kLanMachine, Surroundings::kLanMachine6),
-                     .back_from = machine});
-      all.push_back({.name = "VM of the same group" + end, .ip = two->ip(family), .back_from = two->netns()});
-      all.push_back({.name = "VM of another network" + end,
-                     .ip = pick(bridge_vm->ip(), bridge_vm->ip6()),
-                     .back_from = bridge_vm->netns()});
+      all.push_back({.name = "own gateway" + end, .ip = one->gateway(family), .back_from = one->gateway_netns()});
+      const auto to = [&](const char* name, const std::string& ip, const std::string& other, const char* back) {
+        all.push_back({.name = name + end, .ip = ip, .back_from = other, .back = back + end});
+      };
+      to("host, LAN address", pick(Surroundings::kHost, Surroundings::kHost6), host, "from the host");
+      to("host, other address", pick(kOtherAddress, kOtherAddress6), host, "from the host");
+      to("host, DNATed port", pick(Surroundings::kHost, Surroundings::kHost6), machine, "from the LAN machine");
+      all.back().port = kForwarded;
+      to("LAN machine", pick(Surroundings::kLanMachine, Surroundings::kLanMachine6), machine, "from the LAN machine");
+      to("VM of the same group", two->ip(family), two->netns(), "from a VM of the same group");
+      to("VM of another network", pick(bridge_vm->ip(), bridge_vm->ip6()), bridge_vm->netns(),
+         "from a VM of another network");
       all.push_back({.name = "169.254.169.254" + end, .ip = family == 4 ? kMetadata : ""});
-      all.push_back({.name = "from the host" + end, .from = host, .ip = one->ip(family)});
-      all.push_back({.name = "from the LAN machine" + end, .from = machine, .ip = one->ip(family)});
-      all.push_back({.name = "from a VM of the same group" + end, .from = two->netns(), .ip = one->ip(family)});
-      all.push_back({.name = "from a VM of another network" + end, .from = bridge_vm->netns(), .ip = one->ip(family)});
+      const auto from = [&](const char* name, const std::string& netns, const std::string& out_ip, const char* back) {
+        all.push_back({.name = name + end, .from = netns, .ip = one->ip(family), .back = back + end, .out_ip = out_ip});
+      };
+      from("from the host", host, pick(Surroundings::kHost, Surroundings::kHost6), "host, LAN address");
+      from("from the LAN machine", machine, pick(Surroundings::kLanMachine, Surroundings::kLanMachine6), "LAN machine");
+      from("from a VM of the same group", two->netns(), two->ip(family), "VM of the same group");
+      from("from a VM of another network", bridge_vm->netns(), pick(bridge_vm->ip(), bridge_vm->ip6()),
+           "VM of another network");
     }
     return all;
   }
+
+  /// The namespace that a row's question is asked in.
+  [[nodiscard]] std::string asker(const Row& row) const { return row.from.empty() ? one->netns() : row.from; }
 
   Surroundings around = {};
   firewall::Chain neighbours = {};
@@ -117,21 +122,30 @@ std::vector<Target> targets_of(const Row& row) {
   return targets;
 }
 
-/// What is expected to be open gets time; the rest is looked at together, once.
-std::string seen_from(const std::string& netns, const Row& row, const std::string& expected) {
-  std::string seen = "---";
-  const std::vector<Target> targets = targets_of(row);
+/// A row and what is expected of it.
+struct Question {
+  const Row* row = nullptr;
+  std::string expected = {};
+};
+
+/// Asks for all rows at the same time, in the rows' order. What is expected to be open gets time; the rest is looked at
+/// once.
+std::vector<std::string> seen_from(const std::string& netns, const std::vector<Question>& questions) {
+  std::vector<std::string> seen(questions.size(), "---");
   for (const bool open : {true, false}) {
     std::vector<Target> asked;
-    std::vector<size_t> places;
-    for (size_t i = 0; i < targets.size(); ++i) {
-      if (expected[i] == '-' || (expected[i] == 'o') != open) continue;
-      asked.push_back(targets[i]);
-      places.push_back(i);
+    std::vector<char*> places;
+    for (size_t i = 0; i < questions.size(); ++i) {
+      const std::vector<Target> targets = targets_of(*questions[i].row);
+      for (size_t k = 0; k < targets.size(); ++k) {
+        if (questions[i].expected[k] == '-' || (questions[i].expected[k] == 'o') != open) continue;
+        asked.push_back(targets[k]);
+        places.push_back(&seen[i][k]);
+      }
     }
     if (asked.empty()) continue;
     const std::vector<bool> answers = reach(netns, asked, std::chrono::milliseconds(open ? 5000 : 500));
-    for (size_t i = 0; i < places.size(); ++i) seen[places[i]] = answers[i] ? 'o' : 'x';
+    for (size_t i = 0; i < places.size(); ++i) *places[i] = answers[i] ? 'o' : 'x';
   }
   return seen;
 }
@@ -142,16 +156,39 @@ std::string expectation(const Column& column, const Row& row) {
   return found->second;
 }
 
-/// Closed cells again, with a connection from the other side to the VM open.
-void check_against_reverse(const World& world, const Row& row, const std::string& expected) {
-  if (row.back_from.empty() || expected.find('x') == std::string::npos) return;
-  const std::string vm = world.one->ip(row.ip.find(':') == std::string::npos ? 4 : 6);
-  if (!soon_reaches(row.back_from, {Protocol::kTcp, vm, kServed})) return;
-  const TcpConnection reverse(row.back_from, {Protocol::kTcp, vm, kServed});
-  CHECK(reverse.answers());
-  INFO("with a connection open from the other side");
-  CHECK(seen_from(world.one->netns(), row, expected) == expected);
-  CHECK(reverse.answers());
+/// The connection of the other direction, opened; none where there is nobody, or its own cell says that it is closed.
+std::optional<TcpConnection> open_reverse(const Column& column, const World& world, const Row& row) {
+  const bool outward = row.from.empty();
+  const std::string from = outward ? row.back_from : world.one->netns();
+  const std::string to = outward ? world.one->ip(row.ip.find(':') == std::string::npos ? 4 : 6) : row.out_ip;
+  const auto cell = column.cells.find(row.back);
+  const bool closed = !row.back.empty() && (cell == column.cells.end() || cell->second[0] != 'o');
+  if (from.empty() || to.empty() || closed) return std::nullopt;
+  const Target target{.protocol = Protocol::kTcp, .ip = to, .port = kServed};
+  CHECK(soon_reaches(from, target));
+  return TcpConnection(from, target);
+}
+
+/// Closed cells again, with the connections of the other directions open.
+void check_against_reverse(const Column& column, const World& world, const std::vector<Question>& closed) {
+  std::vector<TcpConnection> reverse;
+  std::map<std::string, std::vector<Question>> questions;
+  for (const Question& question : closed) {
+    INFO("the other direction of ", question.row->name);
+    std::optional<TcpConnection> connection = open_reverse(column, world, *question.row);
+    if (!connection) continue;
+    CHECK(connection->answers());
+    reverse.push_back(std::move(*connection));
+    questions[world.asker(*question.row)].push_back(question);
+  }
+  for (const auto& [netns, asked] : questions) {
+    const std::vector<std::string> cells = seen_from(netns, asked);
+    for (size_t i = 0; i < asked.size(); ++i) {
+      INFO("with a connection open in the other direction: ", asked[i].row->name);
+      CHECK(cells[i] == asked[i].expected);
+    }
+  }
+  for (const TcpConnection& connection : reverse) CHECK(connection.answers());
 }
 
 }  // namespace
@@ -173,15 +210,25 @@ const std::vector<std::string>& rows() {
 std::map<std::string, std::string> check_column(const Column& column, const std::string& bridge_nf_call) {
   const Host host;
   const World world(column, bridge_nf_call);
+  const std::vector<Row> all = world.rows();
+  std::map<std::string, std::vector<Question>> questions;  // by the namespace that asks
+  for (const Row& row : all)
+    if (const std::string expected = expectation(column, row); expected != "---")
+      questions[world.asker(row)].push_back({&row, expected});
   std::map<std::string, std::string> seen;
-  for (const Row& row : world.rows()) {
-    const std::string expected = expectation(column, row);
-    if (expected == "---") continue;
-    INFO(column.name, ", bridge-nf-call ", bridge_nf_call, ": ", row.name, " ", row.ip);
-    seen[row.name] = seen_from(row.from.empty() ? world.one->netns() : row.from, row, expected);
-    CHECK(seen[row.name] == expected);
-    if (row.from.empty()) check_against_reverse(world, row, expected);
+  std::vector<Question> closed;
+  for (const auto& [netns, asked] : questions) {
+    const std::vector<std::string> cells = seen_from(netns, asked);
+    for (size_t i = 0; i < asked.size(); ++i) {
+      const Row& row = *asked[i].row;
+      INFO(column.name, ", bridge-nf-call ", bridge_nf_call, ": ", row.name, " ", row.ip);
+      seen[row.name] = cells[i];
+      CHECK(cells[i] == asked[i].expected);
+      if (asked[i].expected.find('x') != std::string::npos) closed.push_back(asked[i]);
+    }
   }
+  INFO(column.name, ", bridge-nf-call ", bridge_nf_call);
+  check_against_reverse(column, world, closed);
   return seen;
 }
 

@@ -26,6 +26,8 @@ class Subject {
   /// Family 4 or 6; empty: it has none.
   [[nodiscard]] virtual std::string ip(int family) const = 0;
   [[nodiscard]] virtual std::string gateway(int family) const = 0;
+  /// A namespace on the VM's gateway, from where connections to the VM can be opened (a port forward's); the host's.
+  [[nodiscard]] virtual std::string gateway_netns() const { return Host::netns(); }
 };
 
 /// Makes the n-th VM (1 or 2) of the column's network, with the column's lists.
@@ -45,6 +47,9 @@ const std::vector<std::string>& rows();
 /// Checks every cell of a column in a host of its own, with bridge-nf-call-* as given; a cell that is closed is tried
 /// again while a connection in the other direction is open, where there can be one. Returns what was seen, by row.
 std::map<std::string, std::string> check_column(const Column& column, const std::string& bridge_nf_call);
+
+const std::vector<Column>& bridge_columns();
+const std::vector<Column>& isolated_columns();
 
 /// The table of several columns as Markdown, for the docs.
 std::string markdown(const std::vector<Column>& columns);
