@@ -44,6 +44,32 @@ cni::Attachment attachment_of(const cni::Request& request) {
   return {.network = request.conf.name, .container_id = request.env.container_id, .ifname = request.env.ifname};
 }
 
+/// An address that the result gives to an interface of the host.
+bool is_hosts_own(const cni::CniResult& result, const cni::IpConfig& ip) {
+  if (!ip.interface || *ip.interface < 0) return false;
+  const auto index = static_cast<size_t>(*ip.interface);
+  return index < result.interfaces.size() && result.interfaces[index].sandbox.empty();
+}
+
+/// Rules made from a result that tells of the host alone would be about the host's own addresses.
+Result<void> check_vm_interface(const cni::CniResult& result) {
+  const auto is_host = [](const cni::Interface& one) { return one.sandbox.empty(); };
+  if (result.interfaces.empty() || !std::ranges::all_of(result.interfaces, is_host)) return {};
+  return fail(Kind::kInvalidConfig,
+              fmt::format("read \"prevResult\": all of its interfaces are the host's ('{}'), none is the VM's",
+                          result.interfaces.front().name),
+              "put slicer-firewall behind the plugin that makes the VM's or the container's interface");
+}
+
+/// 0.0.0.0/0 would select every packet of the host.
+Result<void> check_subnet(const addr::Cidr& subnet) {
+  if (subnet.prefix != 0) return {};
+  return fail(
+      Kind::kInvalidConfig,
+      fmt::format("read \"prevResult\": address '{}' has the prefix length 0, which is no network's", subnet.text()),
+      "give the IPAM section a subnet");
+}
+
 Result<void> check_routed_subnet(const addr::Cidr& subnet) {
   if (subnet.prefix < addr::bits_of(subnet.family())) return {};
   return fail(Kind::kInvalidConfig,
@@ -94,7 +120,10 @@ Result<Call> open_call(const cni::Request& request) {
             .attachment = attachment_of(request)};
   call.side = TRY(find_host_side(call.host, call.result, request.host_netns ? request.env.netns : ""));
   call.isolated = TRY(find_isolated_side(request, call.attachment, call.host, call.config));
+  TRY(check_vm_interface(call.result));
   for (const cni::IpConfig& ip : call.result.ips) {
+    if (is_hosts_own(call.result, ip)) continue;
+    TRY(check_subnet(ip.address));
     if (call.side.present && call.side.bridge.empty() && !call.isolated) TRY(check_routed_subnet(ip.address));
     call.guests.push_back(ip.address.ip);
     call.subnets.push_back(ip.address.network());

@@ -10,7 +10,7 @@ Result<HostSide> find_host_side(net::RouteSocket& host, const cni::CniResult& re
   std::vector<net::Link> others;
   for (const cni::Interface& interface : result.interfaces) {
     const bool in_host = interface.sandbox.empty() || (!host_netns.empty() && interface.sandbox == host_netns);
-    if (!in_host) continue;
+    if (!in_host || interface.name == "lo") continue;  // a packet of a VM never passes the host by its loopback
     std::optional<net::Link> link = TRY(net::find_link(host, interface.name));
     if (!link) {
       absent = interface.name;

@@ -135,6 +135,21 @@ TEST_CASE("firewall: an interface that does not pass the host (macvlan) needs no
   CHECK(ruleset() == "");
 }
 
+TEST_CASE("firewall: the loopback is no way through the host, and addresses of the host are not the VM's") {
+  const Host host;
+  const Links links;
+  if (const std::string missing = missing_tool(); !missing.empty()) SLICER_SKIP(missing);
+  Json behind_lo = ptp_conf();
+  behind_lo["prevResult"]["interfaces"][0]["name"] = "lo";
+  must_work(call(behind_lo, "ADD"));
+  CHECK(ruleset() == "");
+  Json with_gateway = bridge_conf();
+  with_gateway["prevResult"]["ips"].push_back({{"interface", 0}, {"address", "203.0.113.1/24"}});
+  must_work(call(with_gateway, "ADD"));
+  CHECK(ruleset().find("203.0.113.") == std::string::npos);
+  CHECK(ruleset().find("192.0.2.0/24") != std::string::npos);
+}
+
 TEST_CASE("firewall: a bridge without addresses is opened for both families") {
   const Host host;
   const Links links;
@@ -160,6 +175,10 @@ TEST_CASE("firewall: what it cannot do is an error that says so, and nothing is 
   Json gone = bridge_conf();
   gone["prevResult"]["interfaces"] = Json::parse(R"([{"name": "br9"}])");
   gone["prevResult"]["ips"] = Json::array();
+  Json host_only = ptp_conf();
+  host_only["prevResult"]["interfaces"] = Json::parse(R"([{"name": "lo"}, {"name": "port0"}])");
+  Json behind_lo = ptp_conf();
+  behind_lo["prevResult"]["interfaces"][0]["name"] = "lo";
   for (
       const Bad& bad : {
           Bad{without_prev_result(bridge_conf()), 7, R"(read "prevResult": it is missing)"},
@@ -182,7 +201,16 @@ TEST_CASE("firewall: what it cannot do is an error that says so, and nothing is 
           Bad{with(ptp_conf(), "ingressPolicy", "same-bridge"), 7, R"("ingressPolicy": the network has no bridge)"},
           Bad{with(bridge_conf(), "ingressPolicy", "shut"), 7,
               R"("ingressPolicy": "shut" is none of "open", "same-bridge", "isolated")"},
-          Bad{with(bridge_conf(), "backend", "iptables"), 7, R"("backend": "iptables" is not in this version yet)"},
+          Bad{with(bridge_conf(), "iptablesAdminChainName", "FORWARD"), 7,
+              R"("iptablesAdminChainName": "FORWARD" cannot be a chain's name)"},
+          Bad{with(bridge_conf(), "/prevResult/ips/0/address", "192.0.2.2/0"), 7,
+              R"(read "prevResult": address '192.0.2.2/0' has the prefix length 0, which is no network's)"},
+          Bad{with(ptp_conf(), "/prevResult/ips/0/address", "0.0.0.0/0"), 7,
+              R"(read "prevResult": address '0.0.0.0/0' has the prefix length 0, which is no network's)"},
+          Bad{host_only, 7, R"(read "prevResult": all of its interfaces are the host's ('lo'), none is the VM's)"},
+          Bad{with(behind_lo, "drop", Json::array({"0.0.0.0/0"})), 7,
+              R"("drop" and "allow": the packets of this attachment do not pass the host (macvlan, ipvlan, a device of )"
+              "its own)"},
           Bad{with(bridge_conf(), "backend", "pf"), 7, R"("backend": "pf" is none of "auto", "nftables", "iptables")"},
           Bad{with(bridge_conf(), "backend", 7), 7, R"("backend": expected a string, got 7)"},
           Bad{gone, 101, "find interface 'br9' of prevResult on the host: no such link"},
@@ -247,7 +275,7 @@ TEST_CASE("firewall: STATUS says whether rules can be made") {
   const Host host;
   const Json conf = without_prev_result(bridge_conf());
   must_work(call(conf, "STATUS"));
-  CHECK(call(with(conf, "backend", "iptables"), "STATUS").code() == 7);
+  CHECK(call(with(conf, "backend", "pf"), "STATUS").code() == 7);
   if (run({"setpriv", "--version"}).exit_code == 127) SLICER_SKIP("needs the program setpriv");
   const Outcome denied =
       run(words("setpriv --bounding-set=-net_admin --inh-caps=-net_admin " + bin_dir() + "/" + kPlugin),
