@@ -310,6 +310,31 @@ class Bench:
                                      AWAIT_ORPHANS, workers=16)
         self.table.ratio(f"{count} ADDs, 16 at a time (per ADD)", *rates, at_least=20)
 
+    def backends(self):
+        """The same chain with rules in nf_tables and in the legacy tables, each on a host of its own."""
+        legacy = Host("legacy", os.path.join(self.options.root, "build/bench/timed"))
+        for count in (0, 10, 100 if self.options.smoke else 10000):
+            networks = (self.our_network(f"nft{count}", private=False), self.our_network(f"ipt{count}", private=False))
+            networks[1].host, networks[1].netns = legacy, NETNS + "legacy"
+            networks[1].plugins[0]["ipMasqBackend"] = networks[1].plugins[1]["backend"] = "iptables"
+            for network in networks:
+                network.plugins[1]["drop"] = [f"172.{16 + i // 8192}.{i // 32 % 256}.{i % 32 * 8}/30" for i in range(count)]
+            standing = [network.add(0)[1] for network in networks]
+            dels = ([], [])
+
+            def add_and_delete(i):
+                def work(_):
+                    elapsed, result = networks[i].add(1)
+                    dels[i].append(networks[i].delete(1, result, AWAIT_ORPHANS))
+                    return elapsed
+                return work
+            nft, ipt = in_turns(self.pairs, add_and_delete(0), add_and_delete(1))
+            what = {"what": ("nftables", "iptables")}
+            self.table.ratio(f"ADD chain by backend, {count} entries", nft, ipt, **what)
+            self.table.ratio(f"DEL chain by backend, {count} entries", *dels, **what)
+            for network, result in zip(networks, standing):
+                network.delete(0, result, AWAIT_ORPHANS)
+
     def traced(self, step, result):
         """One ADD under strace: its result, the netfilter sockets it opened, the netfilter changes it sent."""
         conf = dict(step.conf, **({"prevResult": result} if result else {}))
@@ -411,7 +436,7 @@ class Bench:
 
     def run(self):
         for name, row in (("VERSION", self.version), ("ADD", self.chains), ("IPAM", self.ipam),
-                          ("ADDs, 16 at a time", self.parallel), ("counts", self.counts), ("runner", self.runner)):
+                          ("ADDs, 16 at a time", self.parallel), ("by backend", self.backends), ("counts", self.counts), ("runner", self.runner)):
             if self.table.only is None or self.table.only in name or name in self.table.only:
                 row()
 
