@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "lib/addr/ip.h"
+#include "lib/netfilter/nft_codec.h"
 #include "lib/netfilter/nft_session.h"
 #include "lib/netfilter/policy.h"
 
@@ -88,19 +89,19 @@ struct StandingIsolationRule {
 };
 StandingIsolationRule read_isolation_rule(const nlmsghdr* message);
 
-// Questions and steps about a table of the inet family.
-uint32_t ask_table(MessageBuffer& out, const std::string& table);
+// Questions and steps about a table, of the inet family unless another one is named.
+uint32_t ask_table(MessageBuffer& out, const std::string& table, uint16_t family = kInet);
 uint32_t ask_set(MessageBuffer& out, const std::string& table, const std::string& set);
 /// All rules of the table; a dump, so the last message of a question.
-uint32_t ask_table_rules(MessageBuffer& out, const std::string& table);
+uint32_t ask_table_rules(MessageBuffer& out, const std::string& table, uint16_t family = kInet);
 /// A dump, too.
 uint32_t ask_pairs(MessageBuffer& out, const std::string& table, const std::string& set);
 bool is_table_answer(const nlmsghdr* message);
 std::string read_table_comment(const nlmsghdr* message);
 bool is_set_answer(const nlmsghdr* message);
 
-void put_named_table(MessageBuffer& out, const std::string& table, const std::string& comment);
-void delete_named_table(MessageBuffer& out, const std::string& table);
+void put_named_table(MessageBuffer& out, const std::string& table, const std::string& comment, uint16_t family = kInet);
+void delete_named_table(MessageBuffer& out, const std::string& table, uint16_t family = kInet);
 void put_isolation_chain(MessageBuffer& out, const std::string& table, const IsolationChain& chain);
 /// Removes all rules of a chain.
 void flush_chain(MessageBuffer& out, const std::string& table, const std::string& chain);

@@ -133,8 +133,8 @@ class ElementWriter {
 
 }  // namespace
 
-uint32_t ask_table(MessageBuffer& out, const std::string& table) {
-  nftnl_table_nlmsg_build_payload(out.open(NFT_MSG_GETTABLE, kInet), named_table(table).get());
+uint32_t ask_table(MessageBuffer& out, const std::string& table, uint16_t family) {
+  nftnl_table_nlmsg_build_payload(out.open(NFT_MSG_GETTABLE, family), named_table(table).get());
   return out.close();
 }
 
@@ -143,10 +143,10 @@ uint32_t ask_set(MessageBuffer& out, const std::string& table, const std::string
   return out.close();
 }
 
-uint32_t ask_table_rules(MessageBuffer& out, const std::string& table) {
+uint32_t ask_table_rules(MessageBuffer& out, const std::string& table, uint16_t family) {
   const RulePtr rule(nftnl_rule_alloc());
   nftnl_rule_set_str(rule.get(), NFTNL_RULE_TABLE, table.c_str());
-  nftnl_rule_nlmsg_build_payload(out.open(NFT_MSG_GETRULE, kInet, NLM_F_DUMP), rule.get());
+  nftnl_rule_nlmsg_build_payload(out.open(NFT_MSG_GETRULE, family, NLM_F_DUMP), rule.get());
   return out.close();
 }
 
@@ -166,18 +166,18 @@ std::string read_table_comment(const nlmsghdr* message) {
   return data == nullptr ? std::string() : comment_in({static_cast<const uint8_t*>(data), size});
 }
 
-void put_named_table(MessageBuffer& out, const std::string& name, const std::string& comment) {
+void put_named_table(MessageBuffer& out, const std::string& name, const std::string& comment, uint16_t family) {
   const TablePtr table = named_table(name);
   const UserDataPtr data = comment_data(comment);
   if (!comment.empty())
     nftnl_table_set_data(table.get(), NFTNL_TABLE_USERDATA, nftnl_udata_buf_data(data.get()),
                          nftnl_udata_buf_len(data.get()));
-  nftnl_table_nlmsg_build_payload(out.open(NFT_MSG_NEWTABLE, kInet, NLM_F_CREATE), table.get());
+  nftnl_table_nlmsg_build_payload(out.open(NFT_MSG_NEWTABLE, family, NLM_F_CREATE), table.get());
   (void)out.close();
 }
 
-void delete_named_table(MessageBuffer& out, const std::string& name) {
-  nftnl_table_nlmsg_build_payload(out.open(NFT_MSG_DELTABLE, kInet), named_table(name).get());
+void delete_named_table(MessageBuffer& out, const std::string& name, uint16_t family) {
+  nftnl_table_nlmsg_build_payload(out.open(NFT_MSG_DELTABLE, family), named_table(name).get());
   (void)out.close();
 }
 

@@ -25,7 +25,7 @@
 namespace slicer::netfilter {
 namespace {
 
-static_assert(kInet == NFPROTO_INET && kIpv4 == NFPROTO_IPV4 && kIpv6 == NFPROTO_IPV6);
+static_assert(kInet == NFPROTO_INET && kIpv4 == NFPROTO_IPV4 && kIpv6 == NFPROTO_IPV6 && kNetdev == NFPROTO_NETDEV);
 
 constexpr uint32_t kIfnameType = 41;         // nft's datatype number of "ifname"; the kernel only stores it
 constexpr uint32_t kHostEndian = 1;          // nft's byte order of a set's keys, in the set's user data
@@ -265,6 +265,7 @@ void put_base_chain(MessageBuffer& out, const ChainPlace& place, const BaseHook&
   nftnl_chain_set_u32(chain.get(), NFTNL_CHAIN_HOOKNUM, base.hook);
   nftnl_chain_set_s32(chain.get(), NFTNL_CHAIN_PRIO, base.priority);
   nftnl_chain_set_u32(chain.get(), NFTNL_CHAIN_POLICY, NF_ACCEPT);
+  if (!base.device.empty()) nftnl_chain_set_str(chain.get(), NFTNL_CHAIN_DEV, base.device.c_str());
   set_comment(chain.get(), comment);
   nftnl_chain_nlmsg_build_payload(out.open(NFT_MSG_NEWCHAIN, place.family, NLM_F_CREATE), chain.get());
   (void)out.close();

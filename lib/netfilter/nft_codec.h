@@ -14,9 +14,10 @@ namespace slicer::netfilter {
 inline constexpr const char* kTable = "slicer";
 inline constexpr const char* kBridgesSet = "bridges";
 
-inline constexpr uint16_t kInet = 1;   // linux/netfilter.h: NFPROTO_INET
-inline constexpr uint16_t kIpv4 = 2;   // NFPROTO_IPV4
-inline constexpr uint16_t kIpv6 = 10;  // NFPROTO_IPV6
+inline constexpr uint16_t kInet = 1;    // linux/netfilter.h: NFPROTO_INET
+inline constexpr uint16_t kIpv4 = 2;    // NFPROTO_IPV4
+inline constexpr uint16_t kIpv6 = 10;   // NFPROTO_IPV6
+inline constexpr uint16_t kNetdev = 5;  // NFPROTO_NETDEV
 
 /// A chain's place. The family is one of the above.
 struct ChainPlace {
@@ -52,8 +53,9 @@ struct StandingElement {
 /// Of a base chain.
 struct BaseHook {
   const char* type = "filter";
-  uint32_t hook = 0;  ///< NF_INET_*
+  uint32_t hook = 0;  ///< NF_INET_*, or NF_NETDEV_* in a netdev table
   int32_t priority = 0;
+  std::string device = {};  ///< netdev: the link
 };
 
 /// What an answer is about.

@@ -115,7 +115,7 @@ struct OpenList {
 };
 
 OpenList open_list(MessageBuffer& out, const MapSpec& map, uint16_t type, uint16_t flags, size_t room) {
-  nlmsghdr* message = out.open(type, kInet, flags, room);
+  nlmsghdr* message = out.open(type, map.table_family, flags, room);
   mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_TABLE, map.table.c_str());
   mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_SET, map.name.c_str());
   return {.message = message, .list = mnl_attr_nest_start(message, NFTA_SET_ELEM_LIST_ELEMENTS)};
@@ -193,7 +193,7 @@ void put_map(MessageBuffer& out, const MapSpec& map) {
     const std::array<uint8_t, 2> fields{static_cast<uint8_t>(address_size(map)), kPortSize};
     nftnl_set_set_data(set.get(), NFTNL_SET_DESC_CONCAT, fields.data(), fields.size());
   }
-  nftnl_set_set_u32(set.get(), NFTNL_SET_FAMILY, kInet);
+  nftnl_set_set_u32(set.get(), NFTNL_SET_FAMILY, map.table_family);
   nftnl_set_set_u32(set.get(), NFTNL_SET_FLAGS, flags);
   nftnl_set_set_u32(set.get(), NFTNL_SET_KEY_TYPE, map.ports ? address_type << kTypeBits | kServiceType : address_type);
   nftnl_set_set_u32(set.get(), NFTNL_SET_KEY_LEN, static_cast<uint32_t>(key_size(map)));
@@ -203,7 +203,7 @@ void put_map(MessageBuffer& out, const MapSpec& map) {
   const UserDataPtr data(nftnl_udata_buf_alloc(NFT_USERDATA_MAXLEN));
   nftnl_udata_put_u32(data.get(), NFTNL_UDATA_SET_KEYBYTEORDER, kBigEndian);
   nftnl_set_set_data(set.get(), NFTNL_SET_USERDATA, nftnl_udata_buf_data(data.get()), nftnl_udata_buf_len(data.get()));
-  nftnl_set_nlmsg_build_payload(out.open(NFT_MSG_NEWSET, kInet, NLM_F_CREATE), set.get());
+  nftnl_set_nlmsg_build_payload(out.open(NFT_MSG_NEWSET, map.table_family, NLM_F_CREATE), set.get());
   (void)out.close();
 }
 
@@ -221,7 +221,7 @@ void delete_map_element(MessageBuffer& out, const MapSpec& map, const addr::Ip& 
 }
 
 void delete_map(MessageBuffer& out, const MapSpec& map) {
-  nftnl_set_nlmsg_build_payload(out.open(NFT_MSG_DELSET, kInet), set_of(map).get());
+  nftnl_set_nlmsg_build_payload(out.open(NFT_MSG_DELSET, map.table_family), set_of(map).get());
   (void)out.close();
 }
 
@@ -230,7 +230,7 @@ uint32_t ask_map_element(MessageBuffer& out, const MapSpec& map, const addr::Ip&
 }
 
 uint32_t ask_map_elements(MessageBuffer& out, const MapSpec& map) {
-  nftnl_set_elems_nlmsg_build_payload(out.open(NFT_MSG_GETSETELEM, kInet, NLM_F_DUMP), set_of(map).get());
+  nftnl_set_elems_nlmsg_build_payload(out.open(NFT_MSG_GETSETELEM, map.table_family, NLM_F_DUMP), set_of(map).get());
   return out.close();
 }
 

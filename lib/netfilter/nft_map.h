@@ -6,18 +6,20 @@
 #include <vector>
 
 #include "lib/addr/ip.h"
+#include "lib/netfilter/nft_codec.h"
 #include "lib/netfilter/nft_session.h"
 #include "lib/netfilter/policy.h"
 
 namespace slicer::netfilter {
 
-/// A map in an inet table.
+/// A map in an inet or netdev table.
 struct MapSpec {
   std::string table = {};
   std::string name = {};
   addr::Family family = addr::Family::kIpv4;
   bool intervals = false;  ///< else single addresses: a hash table, quick to change
   bool ports = false;      ///< the key is address . port; only with intervals
+  uint16_t table_family = kInet;
 };
 
 /// Where a packet goes on: to a chain, or with an empty name it is accepted or dropped here.

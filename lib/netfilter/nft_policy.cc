@@ -43,7 +43,7 @@ MapTarget target_of(PolicyVerdict verdict, const std::string& id) {
 }
 
 ChainPlace in_table(const PolicyPlace& place, std::string chain) {
-  return {.family = kInet, .table = place.table, .chain = std::move(chain)};
+  return {.family = place.family, .table = place.table, .chain = std::move(chain)};
 }
 
 void put_ends(MessageBuffer& out, const PolicyPlace& place) {
@@ -93,13 +93,18 @@ MapSpec own_map(const std::string& network, addr::Family family) {
           .family = family};
 }
 
-std::vector<MapSpec> policy_maps(const std::string& table, const std::string& id) {
+std::vector<MapSpec> policy_maps(const PolicyPlace& place) {
   std::vector<MapSpec> maps;
   for (const bool ports : {true, false}) {
     for (const addr::Family family : {addr::Family::kIpv4, addr::Family::kIpv6}) {
       const std::string name =
-          policy_chain(id) + (family == addr::Family::kIpv4 ? "-v4" : "-v6") + (ports ? "-ports" : "");
-      maps.push_back({.table = table, .name = name, .family = family, .intervals = true, .ports = ports});
+          policy_chain(place.id) + (family == addr::Family::kIpv4 ? "-v4" : "-v6") + (ports ? "-ports" : "");
+      maps.push_back({.table = place.table,
+                      .name = name,
+                      .family = family,
+                      .intervals = true,
+                      .ports = ports,
+                      .table_family = place.family});
     }
   }
   return maps;
@@ -133,7 +138,7 @@ void put_policy(MessageBuffer& out, const PolicyPlace& place, const CompiledPoli
   put_ends(out, place);
   const ChainPlace chain = in_table(place, policy_chain(place.id));
   put_plain_chain(out, chain, kPolicyComment);
-  for (const MapSpec& map : policy_maps(place.table, place.id)) {
+  for (const MapSpec& map : policy_maps(place)) {
     const std::vector<MapElement> elements = map_elements(map, place.id, policy);
     if (elements.empty()) continue;
     put_map(out, map);
@@ -150,7 +155,7 @@ void put_policy(MessageBuffer& out, const PolicyPlace& place, const CompiledPoli
 
 void delete_policy(MessageBuffer& out, const PolicyPlace& place, const std::vector<std::string>& standing_maps) {
   delete_chain(out, in_table(place, policy_chain(place.id)));
-  for (const MapSpec& map : policy_maps(place.table, place.id))
+  for (const MapSpec& map : policy_maps(place))
     if (std::ranges::find(standing_maps, map.name) != standing_maps.end()) delete_map(out, map);
   delete_chain(out, in_table(place, drop_chain(place.id)));
   delete_chain(out, in_table(place, pass_chain(place.id)));

@@ -1,6 +1,6 @@
 #pragma once
-// How policies stand in an inet table of nf_tables (docs/slicer-firewall.md, "Drop and allow"). Private to the nftables
-// files.
+// How policies stand in an inet (or netdev) table of nf_tables (docs/slicer-firewall.md, "Drop and allow"). Private to
+// the nftables files.
 //
 //   egress-NETWORK      base chain, prerouting: packets from the network's VMs go to
 //   judge-ID-NETWORK    what passes always; VMs with a policy of their own by the maps own4-NETWORK, own6-NETWORK; then
@@ -37,15 +37,16 @@ bool is_policy_chain(const std::string& chain);
 std::string same_bridge_chain(const std::string& network);
 std::string isolated_chain(const std::string& network);
 MapSpec own_map(const std::string& network, addr::Family family);
-/// The maps of a policy: addresses of both families, addresses with ports of both.
-std::vector<MapSpec> policy_maps(const std::string& table, const std::string& id);
-
 /// A policy in a table.
 struct PolicyPlace {
+  uint16_t family = kInet;
   std::string table = kTable;
   std::string id = {};          ///< policy_id()
   std::string log_prefix = {};  ///< empty: nothing is logged
 };
+
+/// The maps of a policy: addresses of both families, addresses with ports of both.
+std::vector<MapSpec> policy_maps(const PolicyPlace& place);
 
 /// Chains, maps and rules of a policy. The whole of it is new in this transaction.
 void put_policy(MessageBuffer& out, const PolicyPlace& place, const CompiledPolicy& policy);

@@ -255,7 +255,7 @@ bool PolicyPlan::removes_map(const std::string& name) const {
                      name == own_map(wish_.network, addr::Family::kIpv6).name))
     return true;
   return std::ranges::any_of(removed_policies_, [&](const std::string& id) {
-    return std::ranges::any_of(policy_maps(kTable, id), [&](const MapSpec& map) { return map.name == name; });
+    return std::ranges::any_of(policy_maps({.id = id}), [&](const MapSpec& map) { return map.name == name; });
   });
 }
 

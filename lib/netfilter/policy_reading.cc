@@ -47,7 +47,7 @@ class PolicyReader {
     found.log = drop.logs;
     found.policy.fallback =
         dispatch.last_target == pass_chain(place_.id) ? PolicyVerdict::kAllow : PolicyVerdict::kDrop;
-    for (const MapSpec& map : policy_maps(place_.table, place_.id)) TRY(read_map(map, found.policy));
+    for (const MapSpec& map : policy_maps(place_)) TRY(read_map(map, found.policy));
     if (interrupted_) return std::nullopt;
     return found;
   }
@@ -56,7 +56,7 @@ class PolicyReader {
   Result<ChainFacts> facts_of(const std::string& chain) {
     ChainFacts facts;
     MessageBuffer question;
-    ask_rules(question, {.family = kInet, .table = place_.table, .chain = chain});
+    ask_rules(question, {.family = place_.family, .table = place_.table, .chain = chain});
     const Answers answers = TRY(session_.ask(question, [&](uint32_t, const nlmsghdr* message) {
       if (kind_of(message) == AnswerKind::kRule) read_facts(message, facts);
     }));

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <libnftnl/expr.h>
+#include <linux/if_ether.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_conntrack_tuple_common.h>
 #include <linux/netfilter/nf_tables.h>
@@ -22,8 +23,10 @@ constexpr uint32_t destination_offset(addr::Family family) { return family == ad
 constexpr uint32_t size_of(addr::Family family) { return addr::bits_of(family) / 8; }
 
 // nft keeps the parts of a concatenated key in consecutive registers of 4 bytes each; NFT_REG_1 is where NFT_REG32_00
-// begins.
-constexpr uint32_t register_behind(addr::Family family) { return NFT_REG32_00 + size_of(family) / 4; }
+// begins, NFT_REG_2 where NFT_REG32_04 does, and the kernel lists that under the first name.
+constexpr uint32_t register_behind(addr::Family family) {
+  return family == addr::Family::kIpv4 ? uint32_t{NFT_REG32_01} : uint32_t{NFT_REG_2};
+}
 
 constexpr uint32_t kLimitUnitSeconds = 1;
 constexpr uint32_t kRegister = NFT_REG_1;
@@ -63,19 +66,21 @@ void RuleBuilder::compare(const void* data, size_t size, bool negate) {
   nftnl_expr_set(expression, NFTNL_EXPR_CMP_DATA, data, static_cast<uint32_t>(size));
 }
 
+void RuleBuilder::mask(const void* bits, size_t size) {
+  const std::array<uint8_t, 16> zero{};
+  nftnl_expr* expression = add("bitwise");
+  nftnl_expr_set_u32(expression, NFTNL_EXPR_BITWISE_SREG, kRegister);
+  nftnl_expr_set_u32(expression, NFTNL_EXPR_BITWISE_DREG, kRegister);
+  nftnl_expr_set_u32(expression, NFTNL_EXPR_BITWISE_LEN, static_cast<uint32_t>(size));
+  nftnl_expr_set(expression, NFTNL_EXPR_BITWISE_MASK, bits, static_cast<uint32_t>(size));
+  nftnl_expr_set(expression, NFTNL_EXPR_BITWISE_XOR, zero.data(), static_cast<uint32_t>(size));
+}
+
 void RuleBuilder::masked(const addr::Cidr& prefix, uint32_t offset, bool negate) {
   family(prefix.family());
   const uint32_t size = size_of(prefix.family());
   load(NFT_PAYLOAD_NETWORK_HEADER, offset, size);
-  if (prefix.prefix < addr::bits_of(prefix.family())) {
-    const std::array<uint8_t, 16> zero{};
-    nftnl_expr* expression = add("bitwise");
-    nftnl_expr_set_u32(expression, NFTNL_EXPR_BITWISE_SREG, kRegister);
-    nftnl_expr_set_u32(expression, NFTNL_EXPR_BITWISE_DREG, kRegister);
-    nftnl_expr_set_u32(expression, NFTNL_EXPR_BITWISE_LEN, size);
-    nftnl_expr_set(expression, NFTNL_EXPR_BITWISE_MASK, prefix.mask().bytes().data(), size);
-    nftnl_expr_set(expression, NFTNL_EXPR_BITWISE_XOR, zero.data(), size);
-  }
+  if (prefix.prefix < addr::bits_of(prefix.family())) mask(prefix.mask().bytes().data(), size);
   compare(prefix.first().bytes().data(), size, negate);
 }
 
@@ -83,6 +88,7 @@ void RuleBuilder::lookup(const std::string& set, bool verdict) {
   nftnl_expr* expression = add("lookup");
   nftnl_expr_set_u32(expression, NFTNL_EXPR_LOOKUP_SREG, kRegister);
   if (verdict) nftnl_expr_set_u32(expression, NFTNL_EXPR_LOOKUP_DREG, NFT_REG_VERDICT);
+  nftnl_expr_set_u32(expression, NFTNL_EXPR_LOOKUP_FLAGS, 0);  // as the kernel lists it
   nftnl_expr_set_str(expression, NFTNL_EXPR_LOOKUP_SET, set.c_str());
 }
 
@@ -141,15 +147,65 @@ RuleBuilder& RuleBuilder::destination(const addr::Cidr& prefix, bool negate) {
 
 RuleBuilder& RuleBuilder::family(addr::Family family) {
   if (std::exchange(family_said_, true)) return *this;
+  // To a netdev table every packet is NFPROTO_NETDEV's.
+  if (place_.family == kNetdev) return ethertype(family == addr::Family::kIpv4 ? ETH_P_IP : ETH_P_IPV6);
   const uint8_t value = family == addr::Family::kIpv4 ? NFPROTO_IPV4 : NFPROTO_IPV6;
   meta(NFT_META_NFPROTO);
   compare(&value, sizeof(value));
   return *this;
 }
 
-RuleBuilder& RuleBuilder::l4_protocol(uint8_t protocol) {
+RuleBuilder& RuleBuilder::ethertype(uint16_t type, bool negate) {
+  const uint16_t value = htons(type);
+  meta(NFT_META_PROTOCOL);
+  compare(&value, sizeof(value), negate);
+  return *this;
+}
+
+RuleBuilder& RuleBuilder::l4_protocol(uint8_t protocol, bool negate) {
   meta(NFT_META_L4PROTO);
-  compare(&protocol, sizeof(protocol));
+  compare(&protocol, sizeof(protocol), negate);
+  return *this;
+}
+
+RuleBuilder& RuleBuilder::tcp_flags(uint8_t mask_bits, uint8_t value, bool negate) {
+  constexpr uint32_t kFlags = 13;
+  l4_protocol(IPPROTO_TCP);
+  load(NFT_PAYLOAD_TRANSPORT_HEADER, kFlags, 1);
+  mask(&mask_bits, sizeof(mask_bits));
+  compare(&value, sizeof(value), negate);
+  return *this;
+}
+
+RuleBuilder& RuleBuilder::long_ipv4_header() {
+  constexpr uint8_t kHeaderWords = 0x0f;  // RFC 791, section 3.1
+  constexpr uint8_t kWithoutOptions = 5;
+  family(addr::Family::kIpv4);
+  load(NFT_PAYLOAD_NETWORK_HEADER, 0, 1);
+  mask(&kHeaderWords, sizeof(kHeaderWords));
+  compare(&kWithoutOptions, sizeof(kWithoutOptions), true);
+  return *this;
+}
+
+// RFC 791, section 3.1: the offset is the low 13 bits at byte 6. RFC 8200, section 4.5: the high 13 at byte 2 of the
+// fragment header (44).
+RuleBuilder& RuleBuilder::later_fragment(addr::Family family) {
+  this->family(family);
+  const bool v4 = family == addr::Family::kIpv4;
+  if (v4) {
+    load(NFT_PAYLOAD_NETWORK_HEADER, 6, 2);
+  } else {
+    nftnl_expr* expression = add("exthdr");
+    nftnl_expr_set_u32(expression, NFTNL_EXPR_EXTHDR_DREG, kRegister);
+    nftnl_expr_set_u8(expression, NFTNL_EXPR_EXTHDR_TYPE, IPPROTO_FRAGMENT);
+    nftnl_expr_set_u32(expression, NFTNL_EXPR_EXTHDR_OFFSET, 2);
+    nftnl_expr_set_u32(expression, NFTNL_EXPR_EXTHDR_LEN, 2);
+    nftnl_expr_set_u32(expression, NFTNL_EXPR_EXTHDR_OP, NFT_EXTHDR_OP_IPV6);
+  }
+  const uint16_t offset = htons(v4 ? 0x1fff : 0xfff8);
+  const uint16_t none = 0;
+  mask(&offset, sizeof(offset));
+  compare(&none, sizeof(none), true);
   return *this;
 }
 

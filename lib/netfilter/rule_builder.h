@@ -1,5 +1,5 @@
 #pragma once
-// Rules of our own inet tables that say more than ruleset.h's plain ones, one expression after the other. Private to
+// Rules of our own tables that say more than ruleset.h's plain ones, one expression after the other. Private to
 // the nftables files.
 
 #include <cstdint>
@@ -36,7 +36,15 @@ class RuleBuilder {
   RuleBuilder& source(const addr::Cidr& prefix, bool negate = false);
   RuleBuilder& destination(const addr::Cidr& prefix, bool negate = false);
   RuleBuilder& family(addr::Family family);
-  RuleBuilder& l4_protocol(uint8_t protocol);
+  /// ETH_P_*; the first match of a rule.
+  RuleBuilder& ethertype(uint16_t type, bool negate = false);
+  RuleBuilder& l4_protocol(uint8_t protocol, bool negate = false);
+  /// TCP whose flags under `mask` are (not) `value` (RFC 9293, section 3.1).
+  RuleBuilder& tcp_flags(uint8_t mask, uint8_t value, bool negate = false);
+  /// An IPv4 header with options.
+  RuleBuilder& long_ipv4_header();
+  /// A fragment that is not the first one: it has no header of the protocol it names.
+  RuleBuilder& later_fragment(addr::Family family);
   RuleBuilder& icmp_type(uint8_t type);
   RuleBuilder& icmpv6_type(TypeRange types);
   /// UDP from one port to another.
@@ -72,6 +80,7 @@ class RuleBuilder {
   void meta(uint32_t key);
   void load(uint32_t base, uint32_t offset, uint32_t size, uint32_t into = 0);
   void compare(const void* data, size_t size, bool negate = false);
+  void mask(const void* bits, size_t size);
   void masked(const addr::Cidr& prefix, uint32_t offset, bool negate);
   void lookup(const std::string& set, bool verdict);
   void direction(uint8_t value);

@@ -1,5 +1,5 @@
 #pragma once
-// The lists of an isolated VM, read back from its namespace.
+// The lists of a VM that stand in its own namespace, read back from there.
 
 #include <optional>
 
@@ -9,7 +9,8 @@
 namespace slicer::netfilter {
 
 /// What table `inet slicer-vm` of this thread's namespace enforces: the lists and what is closed to every isolated VM,
-/// compiled together, with packet counters. IPv4: IPv6 is closed altogether. None: there is no such table.
+/// compiled together, with packet counters. IPv4: IPv6 is closed altogether. Or what table `netdev slicer-vm` of a
+/// macvtap's namespace enforces. None: there is neither.
 /// Errors: kBusy (the ruleset changes all the time), kSystem.
 Result<std::optional<PolicyInForce>> read_vm_policy();
 
