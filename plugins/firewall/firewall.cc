@@ -13,6 +13,7 @@
 #include "lib/netfilter/backend.h"
 #include "plugins/firewall/config.h"
 #include "plugins/firewall/isolated_side.h"
+#include "plugins/firewall/macvtap_side.h"
 #include "plugins/firewall/segregation.h"
 
 namespace slicer::firewall {
@@ -29,6 +30,7 @@ struct Call {
   std::vector<addr::Ip> guests = {};
   std::vector<addr::Cidr> subnets = {};
   std::optional<IsolatedSide> isolated = {};  ///< its lists stand in its own namespace
+  std::optional<MacvtapSide> macvtap = {};    ///< the same
   bool segregated = false;  ///< VMs reach each other through the host: because of this call's policies, or earlier ones
 
   [[nodiscard]] SegregationSpec segregation() const { return {.side = side, .guests = guests}; }
@@ -101,7 +103,7 @@ Result<void> check_enforceable(Call& call) {
   if (call.config.ingress != netfilter::Ingress::kOpen)
     return fail(Kind::kInvalidConfig, "\"ingressPolicy\": the network has no bridge",
                 "use \"open\", or put slicer-firewall behind slicer-bridge");
-  if (call.side.present && !call.subnets.empty()) return {};
+  if (call.macvtap || (call.side.present && !call.subnets.empty())) return {};
   return fail(Kind::kInvalidConfig,
               "\"drop\" and \"allow\": the packets of this attachment do not pass the host (macvlan, ipvlan, a device "
               "of its own)",
@@ -121,6 +123,7 @@ Result<Call> open_call(const cni::Request& request) {
   call.side = TRY(find_host_side(call.host, call.result, request.host_netns ? request.env.netns : ""));
   call.isolated = TRY(find_isolated_side(request, call.attachment, call.host, call.config));
   TRY(check_vm_interface(call.result));
+  call.macvtap = TRY(find_macvtap_side(request, call.attachment, call.config));
   for (const cni::IpConfig& ip : call.result.ips) {
     if (is_hosts_own(call.result, ip)) continue;
     TRY(check_subnet(ip.address));
@@ -200,6 +203,7 @@ Result<cni::CniResult> add(const cni::Request& request) {
     TRY(call.backend->ensure(*rules));
   }
   if (call.isolated) TRY(ensure_isolated_lists(*call.isolated));
+  if (call.macvtap) TRY(ensure_macvtap_lists(*call.macvtap));
   if (call.segregated) {
     undo.push("remove proxy entries", [&call] { return remove_proxies(call.host, call.side, call.guests); });
     TRY(ensure_segregated(call.host, call.segregation()));
@@ -213,9 +217,11 @@ Result<void> del(const cni::Request& request) {
   const cni::Attachment attachment = attachment_of(request);
   Result<void> proxies = delete_proxies(request);
   Result<void> opened = close_isolated(request, attachment);
+  Result<void> lists = remove_macvtap_lists(request, attachment);
   const auto backend = TRY(cleanup_backend(request));
   TRY(backend->remove_vms(attachment.network, [&](const std::string& mark) { return is_owner(mark, attachment); }));
   TRY(std::move(opened));
+  TRY(std::move(lists));
   return proxies;
 }
 
@@ -223,6 +229,7 @@ Result<void> check(const cni::Request& request) {
   Call call = TRY(open_call(request));
   if (const auto rules = wanted_rules(call)) TRY(call.backend->check(*rules));
   if (call.isolated) TRY(check_isolated_lists(*call.isolated));
+  if (call.macvtap) TRY(check_macvtap_lists(*call.macvtap));
   return call.segregated ? check_segregated(call.host, call.segregation()) : Result<void>{};
 }
 
@@ -230,6 +237,7 @@ Result<void> gc(const cni::Request& request) {
   if (!request.conf.valid_attachments) return {};  // no list is no information
   const auto backend = TRY(cleanup_backend(request));
   TRY(close_stale_isolated(request.conf.name, *request.conf.valid_attachments));
+  TRY(remove_stale_macvtap_lists(request.conf.name, *request.conf.valid_attachments));
   return backend->remove_vms(request.conf.name, [&](const std::string& mark) {
     return std::ranges::none_of(*request.conf.valid_attachments, [&](const cni::ValidAttachment& one) {
       return is_owner(mark, {.network = request.conf.name, .container_id = one.container_id, .ifname = one.ifname});
