@@ -95,7 +95,8 @@ TEST_CASE("runner list: a table for people, JSON for programs") {
   CHECK(vm["created"].is_number_integer());
   CHECK(runs(vm["supervisorPid"]));
   CHECK(runs(vm["hypervisorPid"]));
-  CHECK(vm.size() == 15);
+  CHECK(vm["lease"] == nullptr);
+  CHECK(vm.size() == 16);
   CHECK(Runner::run("vm list --json").out == Runner::run("list --json").out);
   const std::string table = Runner::run("list").out;
   CHECK(
