@@ -14,6 +14,8 @@ constexpr const char* kExamples =
     "  slicer-run new vm --count=3 --cidr=192.168.137.0/24 --range=192.168.137.20-192.168.137.80\n"
     "  slicer-run new sandbox --net=isolated --count=1 --drop 192.168.1.0/24 > sandbox.yaml\n"
     "  slicer-run new proxied --net=isolated --drop 0.0.0.0/0 --allow 192.0.2.7:3128\n"
+    "  slicer-run new lan --net=macvtap --parent=eth1 --count=1                 the LAN's DHCP server gives addresses\n"
+    "  slicer-run new lan --net=macvtap --cidr=192.168.1.0/24 --range=192.168.1.100-192.168.1.200\n"
     "Then: slicer-run up vm.yaml";
 
 Result<int> run(const NewGroup& wanted) {
@@ -31,8 +33,11 @@ void register_new(CLI::App& app, Context& context) {
       ->check(CLI::IsMember({"bridge", "isolated", "macvtap", "cni"}))
       ->capture_default_str();
   command.add_option("--count", wanted->count, "How many VMs `up` boots");
-  command.add_option("--cidr", wanted->cidr, "bridge: the VMs' subnet; without it a free 192.168.x.0/24");
-  command.add_option("--range", wanted->range, "bridge: the part of the subnet that VMs get, first-last");
+  command.add_option(
+      "--cidr", wanted->cidr,
+      "bridge: the VMs' subnet; without it a free 192.168.x.0/24. macvtap: the LAN's subnet; without it DHCP");
+  command.add_option("--range", wanted->range, "bridge, macvtap: the part of the subnet that VMs get, first-last");
+  command.add_option("--parent", wanted->parent, "macvtap: the LAN's interface; without it the default route's");
   command.add_option("--isolated-range", wanted->isolated_range, "isolated: the CIDR that the /30 blocks come from");
   command.add_option("--drop", wanted->drop, "What VMs may not reach: CIDR, address or a-b, each also with :port")
       ->delimiter(',')

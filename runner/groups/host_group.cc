@@ -31,6 +31,21 @@ const char* mode_name(NetworkMode mode) {
   return "?";
 }
 
+std::vector<addr::IpRange> GroupNetwork::lan_pool() const {
+  if (mode != NetworkMode::kMacvtap || !gateway) return {};
+  if (range) return {*range};
+  std::vector<addr::IpRange> pool;
+  for (const addr::Cidr& address : addresses) pool.push_back({.first = address.ip, .last = address.ip});
+  if (!pool.empty()) return pool;
+  // docs/slicer-ipam.md: a gateway alone gives the highest 35 host addresses, all where there are fewer.
+  constexpr addr::Uint128 kPool = 35;
+  const addr::Ip first = gateway->first();
+  const addr::Ip last(first.family(), gateway->last().value() - (first.is_v4() ? 1 : 0));
+  const addr::Ip lowest = first.plus(1);
+  const addr::Ip begin(first.family(), last.value() - (kPool - 1));
+  return {{.first = last.value() - lowest.value() < kPool ? lowest : begin, .last = last}};
+}
+
 std::string default_bridge(const std::string& group) { return fit("br", group, "0", kMaxInterfaceName); }
 
 std::string default_tap_prefix(const std::string& group) { return fit("", group, "tap", kMaxTapPrefix); }

@@ -27,6 +27,10 @@ struct GroupNetwork {
   std::string fallback = {};  ///< "default": "drop", "allow" or empty
   unsigned mtu_bytes = 0;     ///< 0: the plugin's choice
 
+  /// The LAN's DHCP server gives the addresses.
+  [[nodiscard]] bool uses_dhcp() const { return mode == NetworkMode::kMacvtap && !gateway; }
+  /// macvtap: the addresses of the LAN that VMs may get; none with DHCP, and none in other modes.
+  [[nodiscard]] std::vector<addr::IpRange> lan_pool() const;
   [[nodiscard]] bool has_policy() const { return !drop.empty() || !allow.empty() || !fallback.empty(); }
 };
 

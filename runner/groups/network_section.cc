@@ -148,13 +148,23 @@ Result<void> read_bridge(const Section& network, const std::string& group, Group
                      "write the address that the bridge is to have, with its subnet: gateway: 192.168.137.1/24");
 }
 
+// Without a gateway the LAN's DHCP server gives the addresses.
+Result<void> read_macvtap(const Section& network, GroupNetwork& result) {
+  if (network.has("parent")) result.parent = TRY(read_interface(network, "parent", ""));
+  if (result.gateway) return {};
+  for (const char* key : {"range", "addresses"})
+    if (network.has(key))
+      return network.bad(key, "without \"gateway\": the LAN's DHCP server chooses the addresses",
+                         "write the LAN's router with its subnet, gateway: 192.168.1.1/24, or take this out");
+  return {};
+}
+
 }  // namespace
 
 Result<GroupNetwork> parse_group_network(const Section& network, const std::string& group) {
   GroupNetwork result;
   result.mode = TRY(read_mode(network));
   TRY(check_keys_of_mode(network, result.mode));
-  if (result.mode == NetworkMode::kMacvtap) return network.later("mode", "\"macvtap\"");
   result.gateway = TRY(read_gateway(network));
   if (result.mode == NetworkMode::kIsolated) {
     TRY(read_isolated_range(network, result));
@@ -163,6 +173,7 @@ Result<GroupNetwork> parse_group_network(const Section& network, const std::stri
     TRY(read_addresses(network, result));
   }
   if (result.mode == NetworkMode::kBridge) TRY(read_bridge(network, group, result));
+  if (result.mode == NetworkMode::kMacvtap) TRY(read_macvtap(network, result));
   result.drop = TRY(read_policy_list(network, "drop"));
   result.allow = TRY(read_policy_list(network, "allow"));
   result.fallback = TRY(network.word("default", kVerdicts, ""));

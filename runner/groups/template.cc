@@ -18,10 +18,13 @@ std::unexpected<Error> wrong_mode(const char* option, const std::string& net) {
 
 Result<void> check_options(const NewGroup& wanted) {
   TRY(check_vm_name(wanted.name));
-  if (wanted.net == "macvtap")
-    return fail(Kind::kUnsupportedField, "--net=macvtap comes with a later version", "use bridge or isolated");
-  if (!wanted.cidr.empty() && wanted.net != "bridge") return wrong_mode("--cidr", wanted.net);
-  if (!wanted.range.empty() && wanted.net != "bridge")
+  const bool has_subnet = wanted.net == "bridge" || wanted.net == "macvtap";
+  if (!wanted.cidr.empty() && !has_subnet) return wrong_mode("--cidr", wanted.net);
+  if (!wanted.parent.empty() && wanted.net != "macvtap") return wrong_mode("--parent", wanted.net);
+  if (!wanted.range.empty() && wanted.net == "macvtap" && wanted.cidr.empty())
+    return fail(Kind::kInvalidConfig, "--range without --cidr: the LAN's DHCP server chooses the addresses",
+                "name the LAN's subnet too: --cidr=192.168.1.0/24");
+  if (!wanted.range.empty() && !has_subnet)
     return wrong_mode(wanted.net == "isolated" ? "--range (the blocks are chosen by --isolated-range)" : "--range",
                       wanted.net);
   if (!wanted.isolated_range.empty() && wanted.net != "isolated") return wrong_mode("--isolated-range", wanted.net);
@@ -81,24 +84,41 @@ std::string isolated_text(const NewGroup& wanted, const HostNetworks& host) {
   return text + (wanted.drop.empty() && wanted.allow.empty() ? lan_advice(host) : lists(wanted));
 }
 
+Result<addr::Cidr> given_subnet(const NewGroup& wanted) {
+  const addr::Cidr subnet = TRY(addr::parse_cidr(wanted.cidr).context("--cidr"));
+  if (subnet.network() == subnet) return subnet;
+  return fail(Kind::kInvalidConfig, fmt::format("--cidr: \"{}\" has host bits set", wanted.cidr),
+              fmt::format("write {}", subnet.network().text()));
+}
+
+addr::Cidr first_host(const addr::Cidr& subnet) { return {.ip = subnet.first().plus(1), .prefix = subnet.prefix}; }
+
 Result<addr::Cidr> subnet_of(const NewGroup& wanted, const HostNetworks& host) {
-  if (!wanted.cidr.empty()) {
-    const addr::Cidr subnet = TRY(addr::parse_cidr(wanted.cidr).context("--cidr"));
-    if (subnet.network() == subnet) return subnet;
-    return fail(Kind::kInvalidConfig, fmt::format("--cidr: \"{}\" has host bits set", wanted.cidr),
-                fmt::format("write {}", subnet.network().text()));
-  }
+  if (!wanted.cidr.empty()) return given_subnet(wanted);
   if (host.free) return *host.free;
   return fail(Kind::kExhausted, "find a free subnet of 192.168.0.0/16: the host has routes to all of them",
               "name one: --cidr=10.10.10.0/24");
 }
 
 Result<std::string> bridge_text(const NewGroup& wanted, const HostNetworks& host) {
-  const addr::Cidr subnet = TRY(subnet_of(wanted, host));
-  const addr::Cidr gateway{.ip = subnet.first().plus(1), .prefix = subnet.prefix};
+  const addr::Cidr gateway = first_host(TRY(subnet_of(wanted, host)));
   std::string text = head(wanted) + count_line(wanted) + "      network:\n";
   text += fmt::format("        bridge: {}\n        tap_prefix: {}\n        gateway: {}\n", default_bridge(wanted.name),
                       default_tap_prefix(wanted.name), gateway.text());
+  if (!wanted.range.empty()) text += fmt::format("        range: {}\n", wanted.range);
+  return text + lists(wanted);
+}
+
+Result<std::string> macvtap_text(const NewGroup& wanted) {
+  std::string text = head(wanted) + count_line(wanted) + "      network:\n        mode: macvtap\n";
+  if (wanted.parent.empty())
+    text += "        # parent: eth1    # the LAN's interface; without it the one of the default route\n";
+  else
+    text += fmt::format("        parent: {}\n", wanted.parent);
+  if (wanted.cidr.empty())
+    return text + "        # The LAN's DHCP server gives the addresses; slicer-run list shows them.\n" + lists(wanted);
+  text += fmt::format("        gateway: {}    # the LAN's router: mend it where that has another address\n",
+                      first_host(TRY(given_subnet(wanted))).text());
   if (!wanted.range.empty()) text += fmt::format("        range: {}\n", wanted.range);
   return text + lists(wanted);
 }
@@ -111,6 +131,7 @@ std::string cni_text(const NewGroup& wanted) {
 Result<std::string> text_of(const NewGroup& wanted, const HostNetworks& host) {
   if (wanted.net == "isolated") return isolated_text(wanted, host);
   if (wanted.net == "bridge") return bridge_text(wanted, host);
+  if (wanted.net == "macvtap") return macvtap_text(wanted);
   TRY(cni::check_network_name(wanted.network_name).context("--network"));
   return cni_text(wanted);
 }

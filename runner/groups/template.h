@@ -15,8 +15,9 @@ struct NewGroup {
   std::string name = {};
   std::string net = "bridge";  ///< bridge, isolated, macvtap or cni
   std::optional<unsigned> count = {};
-  std::string cidr = {};                ///< bridge: the subnet; the gateway is its first address
-  std::string range = {};               ///< bridge: "a-b"
+  std::string cidr = {};                ///< bridge, macvtap: the subnet; the gateway is its first address
+  std::string range = {};               ///< bridge, macvtap: "a-b"
+  std::string parent = {};              ///< macvtap
   std::string isolated_range = {};      ///< isolated
   std::string network_name = "slicer";  ///< cni
   std::vector<std::string> drop = {};
@@ -29,8 +30,7 @@ struct HostNetworks {
   std::optional<addr::Cidr> free = {};  ///< a /24 that the host has no route to: for bridge without a CIDR
 };
 
-/// The text, checked by the reader of `up`: what it prints, that takes. Errors: kInvalidConfig with the option's name;
-/// kUnsupportedField (macvtap).
+/// The text, checked by the reader of `up`: what it prints, that takes. Errors: kInvalidConfig with the option's name.
 Result<std::string> new_group_text(const NewGroup& wanted, const HostNetworks& host);
 
 }  // namespace slicer::runner

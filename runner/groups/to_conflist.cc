@@ -13,9 +13,11 @@ void add_dns(const HostGroup& group, Json& plugin) {
   if (!group.dns_servers.empty()) plugin["dns"] = {{"nameservers", group.dns_servers}};
 }
 
+// A LAN's addresses are mostly another's to give: there the gateway alone means a small pool at the subnet's end.
 Json ipam_json(const GroupNetwork& network) {
   const addr::Cidr& gateway = *network.gateway;
   Json ipam = {{"type", "slicer-ipam"}, {"subnet", gateway.network().text()}, {"gateway", gateway.ip.text()}};
+  if (network.mode == NetworkMode::kMacvtap) ipam = {{"type", "slicer-ipam"}, {"gateway", gateway.text()}};
   if (network.range) ipam["range"] = network.range->text();
   for (const addr::Cidr& address : network.addresses) ipam["addresses"].push_back(address.text());
   const std::string everywhere = gateway.ip.is_v4() ? "0.0.0.0/0" : "::/0";
@@ -39,6 +41,17 @@ Json isolated_json(const HostGroup& group) {
   Json plugin = {{"type", "slicer-isolated"}, {"capabilities", {{"ips", true}, {"mac", true}}}};
   if (group.network->isolated_range) plugin["range"] = group.network->isolated_range->text();
   if (group.network->mtu_bytes != 0) plugin["mtu"] = group.network->mtu_bytes;
+  add_dns(group, plugin);
+  return plugin;
+}
+
+Json macvtap_json(const HostGroup& group) {
+  Json plugin = {{"type", "slicer-macvtap"}, {"capabilities", {{"mac", true}}}};
+  if (!group.network->parent.empty()) plugin["parent"] = group.network->parent;
+  if (group.network->mtu_bytes != 0) plugin["mtu"] = group.network->mtu_bytes;
+  if (group.network->uses_dhcp()) return plugin;
+  plugin["capabilities"]["ips"] = true;
+  plugin["ipam"] = ipam_json(*group.network);
   add_dns(group, plugin);
   return plugin;
 }
@@ -76,7 +89,8 @@ cni::Json group_conflist_json(const HostGroup& group) {
     list["plugins"].push_back(firewall_json(*group.network));
     return list;
   }
-  list["plugins"].push_back(isolated_json(group));
+  const bool isolated = group.network->mode == NetworkMode::kIsolated;
+  list["plugins"].push_back(isolated ? isolated_json(group) : macvtap_json(group));
   if (group.network->has_policy()) list["plugins"].push_back(firewall_json(*group.network));
   return list;
 }

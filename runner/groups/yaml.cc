@@ -83,6 +83,9 @@ Result<void> read_network(const Section& section, HostGroup& group) {
     return section.bad("network_name", "and \"network\": two ways to say which network", "leave one of them out");
   const Section network = TRY(Section::open(section.file(), *value, section.path_of("network"), network_keys()));
   group.network = TRY(parse_group_network(network, group.name));
+  if (group.network->uses_dhcp() && !group.dns_servers.empty())
+    return section.bad("dns_servers", "where the LAN's DHCP server gives the addresses: it names the name servers too",
+                       "take it out, or write a \"gateway\"");
   if (group.network->addresses.empty() || group.count <= group.network->addresses.size()) return {};
   return section.bad("count",
                      fmt::format("{} VMs, but \"addresses\" has only {}", group.count, group.network->addresses.size()),
@@ -98,11 +101,24 @@ Result<HostGroup> read_group(const Section& section, const std::string& network_
   return group;
 }
 
+// Each group has its own list of what is taken, so a shared address would be given twice.
+Result<void> check_pools(const Section& section, const HostGroup& group, const HostGroup& other) {
+  for (const addr::IpRange& own : group.network->lan_pool())
+    for (const addr::IpRange& theirs : other.network->lan_pool())
+      if (own.overlaps(theirs))
+        return section.bad("network",
+                           fmt::format("group \"{}\" has {} too", other.name, std::max(own.first, theirs.first).text()),
+                           "give each group a \"range\" of its own");
+  return {};
+}
+
 // Two groups that would share what is each one's own.
 Result<void> check_against(const Section& section, const HostGroup& group, const std::vector<HostGroup>& others) {
   for (const HostGroup& other : others) {
     if (other.name == group.name) return section.bad("name", fmt::format("two groups are named \"{}\"", group.name));
-    if (!other.network || !group.network || group.network->mode != NetworkMode::kBridge) continue;
+    if (!other.network || !group.network) continue;
+    TRY(check_pools(section, group, other));
+    if (group.network->mode != NetworkMode::kBridge) continue;
     if (other.network->bridge == group.network->bridge)
       return section.bad("network",
                          fmt::format("group \"{}\" has the bridge \"{}\" too", other.name, group.network->bridge),

@@ -114,6 +114,28 @@ TEST_CASE("new: bridge is the default, in the reference's form") {
   CHECK(text_of({.name = "vm"}).find("gateway: 192.168.77.1/24\n") != std::string::npos);
 }
 
+TEST_CASE("new: macvtap, in the reference's form") {
+  NewGroup wanted{.name = "lan", .net = "macvtap", .count = 1};
+  const std::string form =
+      "config:\n"
+      "  host_groups:\n"
+      "    - name: lan\n"
+      "      count: 1\n"
+      "      network:\n"
+      "        mode: macvtap\n";
+  CHECK(bare(text_of(wanted)) == form);
+  wanted.parent = "eth1";
+  CHECK(bare(text_of(wanted)) == form + "        parent: eth1\n");
+  wanted.cidr = "192.168.1.0/24";
+  CHECK(bare(text_of(wanted)) == form + "        parent: eth1\n        gateway: 192.168.1.1/24\n");
+  wanted.range = "192.168.1.100-192.168.1.200";
+  wanted.drop = {"198.51.100.0/24"};
+  CHECK(bare(text_of(wanted)) == form +
+                                     "        parent: eth1\n        gateway: 192.168.1.1/24\n"
+                                     "        range: 192.168.1.100-192.168.1.200\n"
+                                     "        drop: [\"198.51.100.0/24\"]\n");
+}
+
 TEST_CASE("new: cni names a network") {
   CHECK(bare(text_of({.name = "vm", .net = "cni"})) ==
         "config:\n"
@@ -128,7 +150,9 @@ TEST_CASE("new: options that make no sense are refused") {
     const char* message;
   };
   for (const auto& [wanted, message] : std::vector<Case>{
-           {{.name = "lan", .net = "macvtap"}, "--net=macvtap comes with a later version"},
+           {{.name = "lan", .net = "macvtap", .range = "192.0.2.2-192.0.2.3"},
+            "--range without --cidr: the LAN's DHCP server chooses the addresses"},
+           {{.name = "a", .parent = "eth1"}, "--parent has no meaning with --net=bridge"},
            {{.name = "a", .net = "isolated", .cidr = "192.0.2.0/24"}, "--cidr has no meaning with --net=isolated"},
            {{.name = "a", .net = "isolated", .range = "192.0.2.0/24"},
             "--range (the blocks are chosen by --isolated-range) has no meaning with --net=isolated"},

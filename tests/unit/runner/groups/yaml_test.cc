@@ -223,6 +223,27 @@ TEST_CASE("host groups: a wrong key or value is told with its place and what wou
       {with_network("        gateway: 192.0.2.1/24\n        tap_prefix: elevenbytes\n"),
        "f.yaml:6:21: config.host_groups[0].network.tap_prefix: \"elevenbytes\" cannot begin an interface's name",
        "1-10 bytes without '/', ':' or white space"},
+      {with_network("        mode: macvtap\n        range: 192.0.2.9-192.0.2.10\n"),
+       "f.yaml:6:16: config.host_groups[0].network.range: without \"gateway\": the LAN's DHCP server chooses the "
+       "addresses",
+       "write the LAN's router with its subnet, gateway: 192.168.1.1/24, or take this out"},
+      {with_network("        mode: macvtap\n        addresses: [192.0.2.9]\n"),
+       "f.yaml:6:20: config.host_groups[0].network.addresses: without \"gateway\": the LAN's DHCP server chooses the "
+       "addresses",
+       "write the LAN's router with its subnet, gateway: 192.168.1.1/24, or take this out"},
+      {with_network("        mode: macvtap\n        bridge: br0\n"),
+       "f.yaml:6:17: config.host_groups[0].network.bridge: has no meaning in mode \"macvtap\", only in bridge",
+       "take it out, or change the mode"},
+      {with_network("        mode: macvtap\n        parent: an interface\n"),
+       "f.yaml:6:17: config.host_groups[0].network.parent: \"an interface\" is no name of an interface",
+       "1-15 bytes without '/', ':' or white space"},
+      {with_network("        mode: macvtap\n        gateway: 192.0.2.1/24\n        range: 198.51.100.2-198.51.100.3\n"),
+       "f.yaml:7:16: config.host_groups[0].network.range: 198.51.100.2 is not in the gateway's subnet 192.0.2.0/24",
+       ""},
+      {with_network("        mode: macvtap\n      dns_servers: [192.0.2.53]\n"),
+       "f.yaml:6:20: config.host_groups[0].dns_servers: where the LAN's DHCP server gives the addresses: it names the "
+       "name servers too",
+       "take it out, or write a \"gateway\""},
       {with_network("        gateway: 192.0.2.1/24\n        default: deny\n"),
        "f.yaml:6:18: config.host_groups[0].network.default: \"deny\" is none of drop, allow", "use one of drop, allow"},
   };
@@ -260,9 +281,24 @@ TEST_CASE("host groups: what comes with a later version is refused, not ignored"
   }
   for (const std::string hypervisor : {"firecracker", "cloud-hypervisor"})
     CHECK(error_of(with_group("      hypervisor: " + hypervisor + "\n")).kind == Kind::kUnsupportedField);
-  const Error macvtap = error_of(with_network("        mode: macvtap\n        parent: eth1\n"));
-  CHECK(macvtap.kind == Kind::kUnsupportedField);
-  CHECK(macvtap.message == "f.yaml:5:15: config.host_groups[0].network.mode: \"macvtap\" comes with a later version");
+}
+
+TEST_CASE("host groups: two macvtap groups of a file share no address") {
+  const auto with = [](const std::string& a, const std::string& b) {
+    return "config:\n  host_groups:\n    - {name: a, network: {mode: macvtap" + a +
+           "}}\n    - {name: b, network: {mode: macvtap" + b + "}}\n";
+  };
+  const std::string gateway = ", gateway: 192.0.2.1/24";
+  CHECK(parse_host_groups(with("", ""), "f"));
+  CHECK(parse_host_groups(with(gateway, ""), "f"));
+  CHECK(error_of(with(gateway, gateway)).message.ends_with("group \"a\" has 192.0.2.220 too"));
+  CHECK(parse_host_groups(with(gateway, gateway + ", range: 192.0.2.100-192.0.2.219"), "f"));
+  CHECK(error_of(with(gateway, gateway + ", range: 192.0.2.100-192.0.2.220")).message.ends_with("192.0.2.220 too"));
+  CHECK(
+      error_of(with(gateway, gateway + ", addresses: [192.0.2.9, 192.0.2.254]")).message.ends_with("192.0.2.254 too"));
+  CHECK(parse_host_groups(with(", gateway: 192.0.2.1/27", ", gateway: 192.0.2.33/27"), "f"));
+  CHECK(error_of(with(", gateway: 192.0.2.1/27", gateway + ", addresses: [192.0.2.30]"))
+            .message.ends_with("192.0.2.30 too"));
 }
 
 TEST_CASE("host groups: two groups of a file share neither bridge nor subnet") {
