@@ -12,6 +12,7 @@ void register_vm(CLI::App& app, Context& context) {
   register_vm_console(vm, context);
   register_vm_logs(vm, context);
   register_vm_firewall(vm, context);
+  register_vm_port_forward(vm, context);
   register_vm_rm(vm, context);
 }
 

@@ -1,0 +1,172 @@
+// vm port-forward: the way to a guest by what the kernel says, and the relay.
+#include <doctest/doctest.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+
+#include "runner/forward/guest_way.h"
+#include "runner/forward/relay.h"
+#include "tests/system/fixture/host.h"
+#include "tests/system/fixture/process.h"
+
+namespace slicer::test {
+namespace {
+
+using runner::GuestWay;
+using runner::Placement;
+using runner::Relay;
+using runner::VmRecord;
+
+constexpr uint16_t kPort = 7000;
+
+sockaddr_in loopback(uint16_t port) {
+  sockaddr_in at = {};
+  at.sin_family = AF_INET;
+  at.sin_port = htons(port);
+  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  return at;
+}
+
+std::string read_all(int fd) {
+  std::string text;
+  std::array<char, 65536> chunk = {};
+  for (ssize_t count = 0; (count = recv(fd, chunk.data(), chunk.size(), 0)) > 0;)
+    text.append(chunk.data(), static_cast<size_t>(count));
+  return text;
+}
+
+void send_all(int fd, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t count = send(fd, text.data(), text.size(), MSG_NOSIGNAL);
+    if (count <= 0) return;
+    text.remove_prefix(static_cast<size_t>(count));
+  }
+}
+
+/// In a namespace: reads a request to its end, and only then answers with all of it.
+class PatientServer {
+ public:
+  explicit PatientServer(const std::string& netns) : socket_(listening(netns)), child_([this] { serve(); }) {}
+
+ private:
+  static UniqueFd listening(const std::string& netns) {
+    UniqueFd fd;
+    in_netns(netns, [&] { fd = UniqueFd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)); });
+    sockaddr_in at = loopback(kPort);
+    at.sin_addr.s_addr = htonl(INADDR_ANY);
+    if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&at), sizeof at) != 0 || listen(fd.get(), 16) != 0)
+      give_up("listen in the guest");
+    return fd;
+  }
+  void serve() const {
+    (void)signal(SIGCHLD, SIG_IGN);  // nobody waits for them
+    for (;;) {
+      const UniqueFd client(accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+      if (fork() != 0) continue;
+      send_all(client.get(), "you said " + read_all(client.get()));
+      _exit(0);
+    }
+  }
+
+  UniqueFd socket_;
+  Background child_;
+};
+
+UniqueFd connect_to(uint16_t port) {
+  UniqueFd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const sockaddr_in to = loopback(port);
+  if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0) give_up("connect to the relay");
+  return fd;
+}
+
+std::string ask(uint16_t port, const std::string& question) {
+  const UniqueFd fd = connect_to(port);
+  // From a child: the relay may hold the answer back until the question is through, and the other way round.
+  const Background asking([&] {
+    send_all(fd.get(), question);
+    (void)shutdown(fd.get(), SHUT_WR);
+  });
+  return read_all(fd.get());
+}
+
+/// A namespace with a TAP-like end towards a guest.
+struct Cable {
+  Host host;
+  Netns sandbox{"sandbox"};
+  Netns guest{"guest"};
+  Cable() {
+    connect({.netns = sandbox.path(), .link = "tap0", .address = "192.0.2.1/24"},
+            {.netns = guest.path(), .link = "eth0", .address = "192.0.2.2/24"});
+  }
+  [[nodiscard]] VmRecord record() const {
+    VmRecord record;
+    record.name = "demo-1";
+    record.placement = Placement::kPrivate;
+    record.netns = sandbox.path();
+    record.tap = "tap0";
+    record.addresses = {"192.0.2.2/24"};
+    return record;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("port forward: from the namespace that has a route to the guest by its TAP, else from the host") {
+  const Cable cable;
+  const auto inside = runner::find_way(cable.record());
+  REQUIRE(inside);
+  CHECK(inside->sandbox);
+  CHECK(inside->text() == "192.0.2.2");
+
+  (void)must("ip addr del 192.0.2.1/24 dev tap0", cable.sandbox.path());
+  CHECK_FALSE(runner::find_way(cable.record()).value().sandbox);
+  (void)must("ip link add other type veth peer name other-peer", cable.sandbox.path());
+  (void)must("ip addr add 192.0.2.9/24 dev other", cable.sandbox.path());
+  (void)must("ip link set other up", cable.sandbox.path());
+  CHECK_FALSE(runner::find_way(cable.record()).value().sandbox);
+
+  VmRecord on_host = cable.record();
+  on_host.placement = Placement::kHost;
+  CHECK_FALSE(runner::find_way(on_host).value().sandbox);
+  on_host.addresses.clear();
+  const auto unknown = runner::find_way(on_host);
+  REQUIRE_FALSE(unknown);
+  CHECK(unknown.error().message == "reach VM 'demo-1': no address of it is known yet");
+  on_host.lease = VmRecord::Lease{.address = "192.0.2.7/24"};
+  CHECK(runner::find_way(on_host).value().text() == "192.0.2.7");
+}
+
+TEST_CASE("port forward: the relay carries both ways, to the last word of each end") {
+  const Cable cable;
+  const PatientServer server(cable.guest.path());
+  const GuestWay way = runner::find_way(cable.record()).value();
+  Relay relay([&](uint16_t port) { return runner::begin_connection(way, port); });
+  const uint16_t port = relay.listen({.guest_port = kPort}).value();
+  const uint16_t closed = relay.listen({.guest_port = 7001}).value();
+  const UniqueFd end(eventfd(0, EFD_CLOEXEC));
+  {
+    const Background running([&] { relay.run({end.get()}); });
+    CHECK(ask(port, "hello") == "you said hello");
+    const std::string much(size_t{3} << 20, 'x');
+    CHECK((ask(port, much) == "you said " + much));  // not to be shown
+    // One that waits holds up no other.
+    const UniqueFd waiting = connect_to(port);
+    CHECK(ask(port, "me too") == "you said me too");
+    // A port that nobody listens on: an error, not an empty answer.
+    const UniqueFd refused = connect_to(closed);
+    char byte = 0;
+    CHECK((recv(refused.get(), &byte, 1, 0) == -1 && errno == ECONNRESET));
+    CHECK(ask(port, "still there") == "you said still there");
+  }
+  CHECK(relay.listen({.listen_port = port}).error().kind == Kind::kBusy);
+  REQUIRE(eventfd_write(end.get(), 1) == 0);
+  relay.run({end.get()});  // returns
+}
+
+}  // namespace slicer::test
