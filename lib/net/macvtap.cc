@@ -52,7 +52,9 @@ Result<void> raise_macvtap(RouteSocket& session, int index, const std::string& a
   });
   // By a message of its own: in one the kernel sets IFF_UP, which makes the fe80 address (the guest's, since the MAC is
   // the guest's), before it reads IFLA_AF_SPEC (net/core/rtnetlink.c, do_setlink()).
-  head.ifi_flags = head.ifi_change = IFF_UP;
+  // All multicast: the kernel does not know which groups the guest has joined (QEMU does not tell), and those of the
+  // namespace's own IPv6 are not the guest's. Without, neighbour solicitations never reach it.
+  head.ifi_flags = head.ifi_change = IFF_UP | IFF_ALLMULTI;
   Message up(RTM_SETLINK);
   up.header(head);
   Message requests[] = {std::move(name), std::move(up)};

@@ -30,8 +30,8 @@ struct MacvtapSpec {
 /// macvtaps and is to be passed through, or is another driver's), kUnsupportedKernel (no macvtap), kSystem.
 Result<void> create_macvtap(RouteSocket& host, const Netns& ns, const MacvtapSpec& spec);
 
-/// Alias, no IPv6 of the namespace's own, up: in one send. `session` is of the macvtap's namespace. Error: kExists (a
-/// link of that parent has this MAC).
+/// Alias, no IPv6 of the namespace's own, up, open to every multicast group: in one send. `session` is of the macvtap's
+/// namespace. Error: kExists (a link of that parent has this MAC).
 Result<void> raise_macvtap(RouteSocket& session, int index, const std::string& alias);
 
 /// Opens the character device of the macvtap `name` in `ns`, as a hypervisor's backend (TAP, no packet information,

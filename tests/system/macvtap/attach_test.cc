@@ -45,6 +45,14 @@ TEST_CASE("macvtap: a guest with a static address reaches the LAN, and the LAN r
   CHECK(vm.pings(Surroundings::kInternet));
 }
 
+TEST_CASE("macvtap: a guest hears the groups that it joins, and so is found by IPv6") {
+  const Host host;
+  const Surroundings surroundings;
+  const Vm vm(with(static_conf(), "ipspoofchk", false));
+  (void)must("ip addr add 2001:db8:100::77/64 dev eth0 nodad", vm.guest.netns());
+  CHECK(pings(surroundings.machine.path(), "2001:db8:100::77"));
+}
+
 TEST_CASE("macvtap: the device is found in the namespace's sysfs, where two namespaces have the same /dev/tapN") {
   const Host host;
   const Surroundings around;
