@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "lib/net/link.h"
+#include "lib/net/macvlan_sibling.h"
 #include "lib/net/route.h"
 #include "runner/lease/address_book.h"
 
@@ -24,9 +25,24 @@ Result<addr::Ip> address_of(const VmRecord& record) {
               "the guest has asked no DHCP server: slicer-run vm logs " + record.name);
 }
 
+// As the guest was seen to use it, else as its MAC makes it, which is what most guests do.
+Result<addr::Ip> link_local_of_guest(const VmRecord& record) {
+  if (!record.link_local.empty()) return addr::parse_ip(record.link_local);
+  return link_local_of(TRY(addr::parse_mac(record.mac)));
+}
+
+Result<GuestWay> way_beside(net::Netns sandbox, net::RouteSocket& session, const net::Link& macvtap,
+                            const VmRecord& record) {
+  GuestWay way{.ip = TRY(link_local_of_guest(record))};
+  way.link = TRY(net::ensure_macvlan_sibling(session, sandbox, macvtap).context("reach VM '" + record.name + "'"));
+  way.sandbox = std::move(sandbox);
+  return way;
+}
+
 Result<GuestWay> way_in(net::Netns sandbox, const VmRecord& record) {
   net::RouteSocket session = TRY(net::RouteSocket::open_in(sandbox));
   const net::Link tap = TRY(net::get_link(session, record.tap));
+  if (tap.kind == "macvtap") return way_beside(std::move(sandbox), session, tap, record);
   GuestWay way{.ip = TRY(address_of(record))};
   // Where tc redirects the TAP to a veth, the namespace has no route: its way out is the guest's own.
   const std::optional<net::Route> route = TRY(net::find_route_to(session, way.ip));

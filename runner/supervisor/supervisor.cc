@@ -15,6 +15,7 @@
 
 #include "lib/base/log.h"
 #include "lib/net/link.h"
+#include "lib/net/macvtap.h"
 #include "lib/net/netns.h"
 #include "lib/net/tap.h"
 #include "runner/guest/boot_args.h"
@@ -164,6 +165,12 @@ class Supervisor {
       log_line(watch.error().message + ": list will not show the VM's addresses, ignoring");
   }
 
+  // A macvtap's device is opened here alone, and only once: a second descriptor gets a share of the guest's packets.
+  static Result<UniqueFd> open_link(const VmLink& link) {
+    if (link.tap.kind == "macvtap") return net::open_macvtap(link.sandbox, link.tap.name);
+    return net::open_tap(&link.sandbox, link.tap.name);
+  }
+
   Result<Machine> make_machine(const cni::CniResult& result, const VmInterface& interface, const VmLink& link,
                                const SystemUser& user) {
     Machine machine;
@@ -177,7 +184,7 @@ class Supervisor {
     machine.accelerator = request_.accelerator;
     machine.guest_mac = interface.guest.mac;
     machine.mtu = link.tap.mtu_bytes;
-    machine.tap = TRY(net::open_tap(&link.sandbox, link.tap.name));
+    machine.tap = TRY(open_link(link));
     machine.console = TRY(listen_on(files_.folder, files_.console_socket));
     machine.console_log = files_.console_log;
     machine.log = files_.hypervisor_log;
