@@ -19,8 +19,6 @@ using addr::Ip;
 
 constexpr const char* kBootIdFile = "/proc/sys/kernel/random/boot_id";
 
-std::string last_reserved_name(size_t set) { return "last_reserved_ip." + std::to_string(set); }
-
 Result<std::string> read_boot_id() {
   std::string id = TRY(read_file(kBootIdFile, 256));
   while (!id.empty() && (id.back() == '\n' || id.back() == ' ')) id.pop_back();
@@ -180,6 +178,10 @@ Result<void> DiskStore::hold_back(const Ip& ip) {
   TRY(begin_changes());
   index_->insert(ip, 0);
   return {};
+}
+
+std::string DiskStore::last_reserved_name(size_t set) const {
+  return "last_reserved_ip." + std::to_string(set) + options_.last_suffix;
 }
 
 std::optional<Ip> DiskStore::last_reserved(size_t set) {

@@ -24,6 +24,9 @@ struct DiskStoreOptions {
   std::string folder = {};
   /// One folder for all networks: an owner's network is in the boot record.
   bool shared_by_networks = false;
+  /// Behind the name of each last_reserved_ip file. In a shared folder the pool's own: what one network was given last
+  /// says nothing of where another's search goes on.
+  std::string last_suffix = {};
   bool create = false;  ///< make the folders when they are not there
   InUseByHost in_use_by_host = {};
   std::chrono::milliseconds lock_limit = std::chrono::seconds(60);
@@ -73,6 +76,8 @@ class DiskStore final : public Store {
   Result<bool> holds(const Owner& owner, const addr::Ip& ip);
   [[nodiscard]] HolderHash hash_of(const std::string& network, const Holder& holder) const;
   [[nodiscard]] IndexIdentity identity() const;
+
+  [[nodiscard]] std::string last_reserved_name(size_t set) const;
 
   DiskStoreOptions options_;
   Folder allocations_;  ///< <data_dir>/<folder>

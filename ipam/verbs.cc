@@ -20,13 +20,20 @@ constexpr const char* kDataDirHint = "check \"dataDir\", its mount and its free 
 
 std::string folder_of(const StoreConfig& config) { return config.blocks ? kBlocksFolder : config.network; }
 
-Result<std::unique_ptr<DiskStore>> open_store(const StoreConfig& config, bool create) {
+Result<std::unique_ptr<DiskStore>> open_store(const StoreConfig& config, bool create, std::string last_suffix = {}) {
   return DiskStore::open({.data_dir = config.data_dir,
                           .folder = folder_of(config),
                           .shared_by_networks = config.blocks,
+                          .last_suffix = std::move(last_suffix),
                           .create = create,
                           .in_use_by_host = in_use_by_host})
       .hint(kDataDirHint);
+}
+
+/// Blocks of all networks are in one folder, so each pool has a file of its own there. A block that was given back is
+/// given again as late as can be: connections to the VM that had it are still known to the host.
+std::string last_suffix(const Config& config) {
+  return config.store.blocks ? "-" + config.pools.front().segments().front().range.first.text() : std::string();
 }
 
 Owner owner_of(const cni::Request& request) {
@@ -97,7 +104,7 @@ Result<cni::CniResult> add_checked(const cni::Request& request, const Search& se
   const Config config = TRY(parse_config(request.conf, request.env));
   cni::CniResult result{.routes = config.routes};
   result.dns = TRY(dns_of(config));
-  const std::unique_ptr<DiskStore> store = TRY(open_store(config.store, true));
+  const std::unique_ptr<DiskStore> store = TRY(open_store(config.store, true, last_suffix(config)));
   for (const Lease& lease :
        TRY(allocate(*store, {owner_of(request), config.pools, config.requested, search}).hint(kDataDirHint)))
     result.ips.push_back({.address = lease.address, .gateway = lease.gateway});

@@ -51,6 +51,20 @@ TEST_CASE("isolated blocks: those that the host uses are skipped, one by one") {
   }
 }
 
+TEST_CASE("isolated blocks: one that was given back comes again last, whatever other networks do meanwhile") {
+  const Host host;
+  const auto box = boxes(4);
+  const Json one = with(sandbox_conf(), "range", "169.254.100.0/24");
+  const Json other = with(sandbox_conf("other"), "range", "169.254.104.0/24");
+  CHECK(given(one, *box[0], "vm-0") == "169.254.100.2");
+  CHECK(given(one, *box[1], "vm-1") == "169.254.100.6");
+  CHECK(given(other, *box[2], "vm-2") == "169.254.104.2");
+  del(one, call_in("DEL", *box[0], "vm-0"));
+  CHECK(given(one, *box[0], "vm-3") == "169.254.100.10");
+  del(other, call_in("DEL", *box[2], "vm-2"));
+  CHECK(given(other, *box[2], "vm-4") == "169.254.104.6");
+}
+
 TEST_CASE("isolated blocks: a skip is paid once") {
   const Host host;
   const auto box = boxes(2);
