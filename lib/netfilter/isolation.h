@@ -46,6 +46,9 @@ struct ListedBridge {
 Result<void> ensure_isolation(const std::function<Result<std::vector<ListedBridge>>()>& own_bridges);
 /// Error: kMismatch, naming what is missing.
 Result<void> check_isolation();
+/// Takes them back, with what they opened; the set `bridges` stays. The caller makes sure that no isolated link is
+/// there, and looks again afterwards. False: there was nothing. Errors: kBusy, kSystem.
+Result<bool> remove_isolation();
 
 /// Lets the VM of `owner` send to exactly these addresses of the host (or of 169.254.0.0/16) and no others: one element
 /// each, and the only thing per VM in the host's ruleset. Ports are judged in the VM's namespace. ensure_isolation()

@@ -234,6 +234,26 @@ Result<void> ensure_isolation(const std::function<Result<std::vector<ListedBridg
   return restless(kAction);
 }
 
+Result<bool> remove_isolation() {
+  constexpr std::string_view kAction = "remove the rules of isolated networks";
+  NftSession session = TRY(NftSession::open());
+  for (int round = 0; round < kMaxRounds; ++round) {
+    const Standing standing = TRY(survey(session));
+    if (standing.interrupted) continue;
+    if (standing.chains.empty() && !standing.open_set) return false;
+    MessageBuffer batch;
+    batch.begin_batch(standing.generation);
+    for (const StandingChain& chain : standing.chains) flush_chain(batch, kTable, chain.place.chain);
+    for (const StandingChain& chain : standing.chains) delete_chain(batch, chain.place);
+    if (standing.open_set) delete_set(batch, kTable, kOpenSet);
+    batch.end_batch();
+    if (TRY(session.commit(batch).context(kAction)) != Commit::kDone) continue;
+    std::move(session).close_in_child();
+    return true;
+  }
+  return restless(kAction);
+}
+
 Result<void> check_isolation() {
   const std::vector<IsolationRule> rules = constant_rules();
   NftSession session = TRY(NftSession::open());

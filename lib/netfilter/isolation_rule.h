@@ -115,6 +115,8 @@ enum class Keys : uint8_t {
 /// `id`: different for each set of a transaction.
 void put_set(MessageBuffer& out, const std::string& table, const std::string& set, Keys keys, uint32_t id);
 
+void delete_set(MessageBuffer& out, const std::string& table, const std::string& set);
+
 /// Elements, as many messages as it takes.
 void put_addresses(MessageBuffer& out, const std::string& table, const std::string& set,
                    std::span<const AddressVerdict> elements);

@@ -225,6 +225,11 @@ void put_set(MessageBuffer& out, const std::string& table, const std::string& na
   (void)out.close();
 }
 
+void delete_set(MessageBuffer& out, const std::string& table, const std::string& name) {
+  nftnl_set_nlmsg_build_payload(out.open(NFT_MSG_DELSET, kInet), named_set(table, name).get());
+  (void)out.close();
+}
+
 void put_addresses(MessageBuffer& out, const std::string& table, const std::string& set,
                    std::span<const AddressVerdict> elements) {
   ElementWriter writer(out, NFT_MSG_NEWSETELEM, table, set);

@@ -6,6 +6,7 @@
 
 #include "lib/netfilter/foreign_chain.h"
 #include "lib/netfilter/policy_plan.h"
+#include "lib/netfilter/traces.h"
 
 namespace slicer::netfilter {
 namespace {
@@ -116,6 +117,23 @@ Result<Change> put_network_removal(NftSession& session, const std::string& netwo
   }
   for (const std::string& bridge : remains.bridges) delete_bridge(batch, bridge);
   return any ? Change::kWrite : Change::kNone;
+}
+
+Result<bool> has_nftables_rules(const std::string& network) {
+  constexpr int kMaxRounds = 200;
+  NftSession session = TRY(NftSession::open());
+  for (int round = 0; round < kMaxRounds; ++round) {
+    const PolicyReading reading = TRY(read_policies(session, network));
+    const Remains remains = TRY(Collector(session, network).run());
+    if (reading.interrupted || remains.interrupted) continue;
+    if (!remains.bridges.empty() || !remains.foreign.empty()) return true;
+    const PolicyWish wish{.network = network, .remove_all = true};
+    if (!PolicyPlan(reading.standing, wish).empty()) return true;
+    return std::ranges::any_of(reading.standing.chains,
+                               [&](const auto& entry) { return is_constant_chain(entry.second, network); });
+  }
+  return fail(Kind::kBusy, "look for the rules of network '" + network + "': the ruleset changes all the time",
+              "try again; `nft monitor` shows who it is");
 }
 
 Result<Change> put_vm_removal(NftSession& session, const std::string& network, const VmFilter& gone,

@@ -286,10 +286,14 @@ class Nftables final : public Backend {
       const Gaps gaps = TRY(Survey(session, rules).run());
       if (gaps.interrupted) continue;
       std::string wrong = gaps.closed() ? "" : describe(gaps, rules);
-      if (wrong.empty()) wrong = TRY(differing_policy(session, rules));
+      const char* hint = "the next ADD on this network puts it back; find out which program removed it";
+      if (wrong.empty()) {
+        wrong = TRY(differing_policy(session, rules));
+        // An ADD does not read the maps, which may hold thousands of entries: their name says what is in them.
+        hint = "somebody edited them; they are written anew when the lists change (then slicer-run network reload)";
+      }
       if (wrong.empty()) return {};
-      return fail(Kind::kMismatch, fmt::format("check the rules of network '{}': {}", rules.network, wrong),
-                  "the next ADD on this network puts it back; find out which program removed it");
+      return fail(Kind::kMismatch, fmt::format("check the rules of network '{}': {}", rules.network, wrong), hint);
     }
     return ruleset_restless(rules.network);
   }

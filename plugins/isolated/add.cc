@@ -35,8 +35,9 @@ Result<cni::CniResult> add(const cni::Request& request) {
   Call call = TRY(open_call(request));
   Undo undo;
   TRY(refuse_occupied(call));
-  TRY(ensure_host_rules(call));
   const HostEnd end = TRY(add_host_end(call, undo));
+  // Behind the link: `slicer-run network rm` takes the rules back where there is none. Nothing passes it yet.
+  TRY(ensure_host_rules(call));
   Block block =
       TRY(reserve_block(call, [&](const addr::Ip& guest) { return claim_guest_route(call, end, guest); }, undo));
   const GuestPlan guest = TRY(plan_guest(call, block.addresses));

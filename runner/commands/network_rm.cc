@@ -13,6 +13,8 @@
 #include "lib/net/link.h"
 #include "lib/net/sysctl.h"
 #include "lib/netfilter/backend.h"
+#include "lib/netfilter/isolation.h"
+#include "lib/netfilter/traces.h"
 #include "runner/chain/conflist.h"
 #include "runner/networks/attachments.h"
 #include "runner/print.h"
@@ -100,7 +102,6 @@ Result<void> finish_file(const Result<chain::Conflist>& network, bool purge) {
 }
 
 Result<void> delete_bridges(net::RouteSocket& host, const std::string& network, const Bridges& bridges) {
-  if (bridges.own.empty()) TRY(print("network '" + network + "' has no bridge now\n"));
   for (const net::Link& bridge : bridges.own) (void)TRY(network_ports(host, network, bridge));
   for (const net::Link& bridge : bridges.own) {
     for (const int port : TRY(network_ports(host, network, bridge)))
@@ -109,6 +110,24 @@ Result<void> delete_bridges(net::RouteSocket& host, const std::string& network, 
     TRY(print("removed bridge " + bridge.name + "\n"));
   }
   return {};
+}
+
+Result<bool> has_isolated_vms(net::RouteSocket& host) {
+  return !TRY(net::list_links(host, netfilter::kIsolatedLinks)).empty();
+}
+
+/// What all isolated networks share goes with the last isolated VM. An ADD makes its link first and looks at the rules
+/// then, so of the two one sees what the other did.
+Result<void> remove_unused_isolation(net::RouteSocket& host) {
+  if (TRY(has_isolated_vms(host)) || !TRY(netfilter::remove_isolation())) return {};
+  if (!TRY(has_isolated_vms(host))) return print("removed the rules of isolated networks: no VM is on one now\n");
+  return netfilter::ensure_isolation([] { return std::vector<netfilter::ListedBridge>(); });
+}
+
+/// A network without a file (a host group's, or one whose file was removed) is known by what it left.
+Result<bool> left_anything(const Context& context, const std::string& name, const Bridges& bridges) {
+  if (!bridges.own.empty() || !TRY(list_attachments(context, name)).empty()) return true;
+  return netfilter::has_nftables_rules(name);
 }
 
 /// The values stay as they are: others may rely on forwarding by now. Only nothing keeps them any more.
@@ -123,16 +142,17 @@ Result<int> run_rm(const Context& context, const std::string& name, bool purge) 
   net::RouteSocket host = TRY(net::RouteSocket::open());
   const Result<chain::Conflist> network = chain::load_network(context.conf_dir, name);
   const Bridges bridges = TRY(find_bridges(host, name));
-  // A network whose file is gone can be removed all the same, as long as something of it is there.
-  if (!network && network.error().kind == Kind::kNotFound && bridges.own.empty() &&
-      TRY(list_attachments(context, name)).empty())
+  if (!network && network.error().kind == Kind::kNotFound && !TRY(left_anything(context, name, bridges)))
     return std::unexpected(network.error());
   TRY(clean_dead_vms_of(context, name));
   TRY(check_unused(context, name));
   TRY(delete_bridges(host, name, bridges));
+  TRY(remove_unused_isolation(host));
   const auto backend = TRY(netfilter::make_backend("auto"));
+  const bool had_rules = TRY(netfilter::has_nftables_rules(name));
   TRY(backend->remove(name).context("remove rules of network '" + name + "'"));
-  if (!bridges.others) TRY(forget_sysctls());
+  if (had_rules) TRY(print("removed the rules of network '" + name + "'\n"));
+  if (!bridges.others && !TRY(has_isolated_vms(host))) TRY(forget_sysctls());
   TRY(finish_file(network, purge));
   return kExitOk;
 }

@@ -96,6 +96,7 @@ TEST_CASE("network rm: takes back bridge, rules and kept sysctls, and keeps the 
   CHECK_MESSAGE(removed.exit_code == 0, removed.err);
   CHECK(removed.out ==
         "removed bridge slicer0\n"
+        "removed the rules of network 'slicer'\n"
         "removed '/run/sysctl.d/90-slicer.conf'; forwarding itself stays as it is\n"
         "kept '/etc/cni/net.d/51-slicer.conflist': the next VM makes the network anew (--purge removes it)\n");
   CHECK_FALSE(link_exists("slicer0"));

@@ -410,4 +410,30 @@ TEST_CASE("runner vm firewall: of an isolated VM, its own counters; network relo
   CHECK(Runner::run("down sandbox").ok());
 }
 
+TEST_CASE("runner network rm: a host group's network; with the last isolated VM go the rules that all share") {
+  const Machine machine;
+  const auto ruleset = [] { return must("nft list ruleset"); };
+  const std::string other = "      network:\n        mode: isolated\n        range: \"169.254.104.0/24\"\n";
+  write(kFile, file_of(group("sandbox", 1, kIsolated) + group("other", 1, other)));
+  REQUIRE(Runner::run(std::string("up --detach ") + kFile).ok());
+  const Outcome refused = Runner::run("network rm sandbox");
+  CHECK(refused.exit_code == 1);
+  CHECK(refused.err.find("remove network 'sandbox': still used by VM sandbox-1 (tap0)") != std::string::npos);
+  REQUIRE(Runner::run("down sandbox").ok());
+  const Outcome first = Runner::run("network rm sandbox");
+  INFO(first.out << first.err);
+  CHECK(first.out == "removed the rules of network 'sandbox'\n");
+  CHECK(ruleset().find("chain isolation-forward") != std::string::npos);
+  CHECK(ruleset().find("sandbox") == std::string::npos);
+  CHECK(Runner::run("network rm sandbox").exit_code == 1);  // nothing of it is left
+  REQUIRE(Runner::run("down other").ok());
+  const Outcome last = Runner::run("network rm other");
+  INFO(last.out << last.err);
+  CHECK(last.out.starts_with("removed the rules of isolated networks: no VM is on one now\n"));
+  CHECK(ruleset() == "");
+  // And they come back.
+  REQUIRE(Runner::run(std::string("up --detach ") + kFile).ok());
+  CHECK(ruleset().find("chain isolation-forward") != std::string::npos);
+}
+
 }  // namespace slicer::test
