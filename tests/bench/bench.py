@@ -17,6 +17,8 @@ import subprocess
 import sys
 import tempfile
 
+from isolated import Isolated
+
 AWAIT_ORPHANS, KEEP_OUTPUT = 1, 2
 NETNS = "/run/netns/"
 
@@ -436,7 +438,8 @@ class Bench:
 
     def run(self):
         for name, row in (("VERSION", self.version), ("ADD", self.chains), ("IPAM", self.ipam),
-                          ("ADDs, 16 at a time", self.parallel), ("by backend", self.backends), ("counts", self.counts), ("runner", self.runner)):
+                          ("ADDs, 16 at a time", self.parallel), ("by backend", self.backends), ("counts", self.counts),
+                          ("runner", self.runner), ("isolated", Isolated(self, Network, AWAIT_ORPHANS).run)):
             if self.table.only is None or self.table.only in name or name in self.table.only:
                 row()
 
