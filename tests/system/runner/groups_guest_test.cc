@@ -3,7 +3,6 @@
 
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 
 #include "tests/system/runner/runner_support.h"
 
@@ -12,17 +11,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// A ping of the guest's own, told on its console; the quotes keep the line's echo apart from its answer.
-bool reaches(const std::string& vm, const std::string& to) {
-  const std::string log = "/run/slicer/" + vm + "/console.log";
-  const size_t before = contents(log).size();
-  std::ofstream("/run/typed") << "ping -c 1 -W 2 " << to << " >/dev/null && echo reached''-it || echo lost''-it\n";
-  const Background console({"sh", "-c", "exec " + Runner::argv("")[0] + " vm console " + vm + " </run/typed"}, "");
-  const auto said = [&](const char* word) { return contents(log).find(word, before) != std::string::npos; };
-  const bool answered = eventually([&] { return said("reached-it") || said("lost-it"); }, 20s);
-  if (!answered) give_up("the shell of " + vm + " says nothing");
-  return said("reached-it");
-}
+bool reaches(const std::string& vm, const std::string& to) { return Runner::guest_does(vm, "ping -c 1 -W 2 " + to); }
 
 }  // namespace
 

@@ -137,6 +137,18 @@ bool Runner::says(const std::string& name, const std::string& text) {
                     std::chrono::seconds(20));
 }
 
+// Told on the console itself; the quotes keep the line's echo apart from its answer.
+bool Runner::guest_does(const std::string& vm, const std::string& line) {
+  const std::string log = "/run/slicer/" + vm + "/console.log";
+  const size_t before = contents(log).size();
+  put("/run/typed", "{ " + line + "; } >/dev/null 2>&1 && echo it''-worked || echo it''-failed\n");
+  const Background console({"sh", "-c", "exec " + argv("")[0] + " vm console " + vm + " </run/typed"}, "");
+  const auto said = [&](const char* word) { return contents(log).find(word, before) != std::string::npos; };
+  if (!eventually([&] { return said("it-worked") || said("it-failed"); }, std::chrono::seconds(20)))
+    give_up("the shell of " + vm + " says nothing to: " + line);
+  return said("it-worked");
+}
+
 void Runner::network(const std::string& name, bool host, const Json& keys) {
   Json plugin = {
       {"type", "tap_plugin"}, {"address", "192.0.2.2/24"}, {"gateway", "192.0.2.1/24"}, {"log", "/run/calls"}};

@@ -40,6 +40,9 @@ class Runner {
   /// Waits until its console has shown `text`.
   [[nodiscard]] static bool says(const std::string& name, const std::string& text);
 
+  /// Runs a line in the shell of the demo guest's console; whether it succeeded.
+  [[nodiscard]] static bool guest_does(const std::string& vm, const std::string& line);
+
   /// Writes a network like "host" (or "private") with further keys of the plugin.
   static void network(const std::string& name, bool host, const Json& keys = Json::object());
   /// Where tap_plugin is.
