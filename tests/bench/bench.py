@@ -18,6 +18,7 @@ import sys
 import tempfile
 
 from isolated import Isolated
+from macvtap import Macvtap
 
 AWAIT_ORPHANS, KEEP_OUTPUT = 1, 2
 NETNS = "/run/netns/"
@@ -439,7 +440,8 @@ class Bench:
     def run(self):
         for name, row in (("VERSION", self.version), ("ADD", self.chains), ("IPAM", self.ipam),
                           ("ADDs, 16 at a time", self.parallel), ("by backend", self.backends), ("counts", self.counts),
-                          ("runner", self.runner), ("isolated", Isolated(self, Network, AWAIT_ORPHANS).run)):
+                          ("runner", self.runner), ("isolated", Isolated(self, Network, AWAIT_ORPHANS).run),
+                          ("macvtap", Macvtap(self, Network, in_turns, AWAIT_ORPHANS).run)):
             if self.table.only is None or self.table.only in name or name in self.table.only:
                 row()
 
