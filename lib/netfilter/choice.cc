@@ -1,6 +1,6 @@
 #include "lib/netfilter/choice.h"
 
-#include <optional>
+#include <type_traits>
 #include <utility>
 
 #include "lib/base/log.h"
@@ -18,9 +18,10 @@ class Chosen final : public Backend {
   Result<void> ensure(const NetworkRules& rules) override {
     if (!TRY(is_in_iptables(rules.network))) {
       TRY(nftables_->ensure(rules));
-      if (rules.forward && legacy_) return ensure_legacy_opening(rules.network, *rules.forward);
-      return {};
+      if (!rules.forward || !legacy_) return {};
+      return where_libiptc_is(ensure_legacy_opening(rules.network, *rules.forward));
     }
+    legacy_ = true;  // from here on there may be something to remove
     TRY(iptables_->ensure(rules));
     return list_bridge(rules, &Backend::ensure);
   }
@@ -28,8 +29,8 @@ class Chosen final : public Backend {
   Result<void> check(const NetworkRules& rules) override {
     if (!TRY(is_in_iptables(rules.network))) {
       TRY(nftables_->check(rules));
-      if (rules.forward && legacy_) return check_legacy_opening(rules.network, *rules.forward);
-      return {};
+      if (!rules.forward || !legacy_) return {};
+      return where_libiptc_is(check_legacy_opening(rules.network, *rules.forward));
     }
     TRY(iptables_->check(rules));
     return list_bridge(rules, &Backend::check);
@@ -54,10 +55,19 @@ class Chosen final : public Backend {
   Result<bool> is_in_iptables(const std::string& network) {
     if (name_ != BackendName::kAuto) return name_ == BackendName::kIptables;
     if (!legacy_) return false;
-    const Result<bool> decided = decide(network);
-    // Without libiptc (or the right to look) nothing is known of the legacy tables, and nftables does what it can.
-    if (!decided) log_line(decided.error().message + ", ignoring the legacy tables");
-    return decided.value_or(false);
+    return where_libiptc_is(decide(network));
+  }
+
+  /// Without libiptc nothing is known of the legacy tables, and nothing of ours is there: what it would have said is
+  /// nothing. Who asks for "iptables" gets the error.
+  template <class T>
+  Result<T> where_libiptc_is(Result<T> answer) const {
+    if (answer || answer.error().kind != Kind::kUnsupportedKernel || name_ == BackendName::kIptables) return answer;
+    log_line(answer.error().message + ", ignoring the legacy tables");
+    if constexpr (std::is_void_v<T>)
+      return {};
+    else
+      return T{};
   }
 
   Result<bool> decide(const std::string& network) {
@@ -78,7 +88,7 @@ class Chosen final : public Backend {
   template <class Step>
   Result<void> from_both(const Step& step) {
     Result<void> legacy;
-    if (legacy_) legacy = step(*iptables_);
+    if (legacy_) legacy = where_libiptc_is(step(*iptables_));
     Result<void> own = step(*nftables_);
     if (!own && own.error().kind == Kind::kUnsupportedKernel && name_ == BackendName::kIptables) own = {};
     return own ? std::move(legacy) : std::move(own);

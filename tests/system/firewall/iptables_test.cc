@@ -286,6 +286,46 @@ TEST_CASE("iptables: auto leaves a network where its rules are, whatever other p
   CHECK(without_ours(legacy_rules()) == legacy_rules());
 }
 
+TEST_CASE("iptables: without libiptc auto does what it can, and iptables says what is missing") {
+  const Host host;
+  if (const std::string missing = missing_legacy(); !missing.empty()) SLICER_SKIP(missing);
+  (void)must("iptables-legacy -P FORWARD DROP");
+  const Outcome hidden = run({"sh", "-c",
+                              "for l in $(/sbin/ldconfig -p | sed -n 's/.*libip[46]tc.so.* => //p'); do "
+                              "mount --bind /dev/null $(readlink -f $l) || exit 1; done"});
+  INFO(hidden.err);
+  REQUIRE(hidden.ok());
+  const Outcome refused = drive_legacy(kEnsure);
+  CHECK(refused.exit_code == 1);
+  CHECK(refused.err.find("load 'libip") != std::string::npos);
+  const Outcome automatic = drive(kEnsure);
+  INFO(automatic.err);
+  CHECK(automatic.ok());
+  CHECK(automatic.err.find(", ignoring the legacy tables\n") != std::string::npos);
+  must_drive(kCheck);
+  must_drive("remove net1");
+  CHECK(ruleset() == "");
+}
+
+TEST_CASE("iptables: an ADD that fails after its rules takes the VM's lists back") {
+  const Host host;
+  if (const std::string missing = missing_legacy(); !missing.empty()) SLICER_SKIP(missing);
+  Chain chain = plain_chain();
+  chain.firewall["backend"] = "iptables";
+  const Call how{.netns = Host::netns(), .ifname = "vmtap1"};
+  const Answer bridged = call_plugin("slicer-bridge", chain.bridge, how);
+  REQUIRE(bridged.ok());
+  chain.firewall["runtimeConfig"]["policy"] = {{"drop", {"192.0.2.0/24"}}};  // segregates the bridge
+  (void)must("mount --bind /proc/sys /proc/sys");
+  (void)must("mount -o remount,ro,bind /proc/sys");
+  const Answer failed = call_firewall(chain, bridged.json, how);
+  (void)must("umount /proc/sys");
+  INFO(failed.text());
+  CHECK(failed.code() == 100);
+  CHECK(legacy_rules().find("slicer-fwd-") != std::string::npos);  // the network's
+  CHECK(legacy_rules().find("slicer-pol-") == std::string::npos);
+}
+
 TEST_CASE("iptables: slicer-bridge killed at any system call, then DEL: nothing of the VM is left") {
   const Host host;
   if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
