@@ -9,10 +9,10 @@
 
 namespace slicer::test::firewall {
 
-/// The programs that look at the result, or the tables themselves: what is missing. To be asked inside a Host.
+/// The programs that look at the result, or the tables themselves: what is missing. Makes no table here.
 inline std::string missing_legacy() {
   for (const char* tool : {"iptables-legacy", "ip6tables-legacy"}) {
-    const Outcome listed = run({tool, "-t", "mangle", "-S"});
+    const Outcome listed = run({"unshare", "-n", tool, "-t", "mangle", "-S"});
     if (listed.exit_code == 127) return std::string("needs the program ") + tool;
     if (!listed.ok()) return "this kernel has no legacy tables: " + listed.err;
   }

@@ -165,6 +165,7 @@ TEST_CASE("iptables: the administrator's chain is asked first and stays") {
   const Host host;
   if (const std::string missing = missing_legacy(); !missing.empty()) SLICER_SKIP(missing);
   const std::string network = "net1 bridge=br0 forward=192.0.2.0/24 admin=CNI-ADMIN";
+  must_drive_legacy("ensure net1 bridge=br0 forward=192.0.2.0/24");  // of a version that knew no such chain
   must_drive_legacy("ensure " + network);
   (void)must("iptables-legacy -A CNI-ADMIN -i br0 -p tcp --dport 25 -j DROP");
   const std::string rules = must("iptables-legacy -S");
@@ -189,10 +190,11 @@ TEST_CASE("iptables: a lock that somebody holds is waited for; past the limit it
             {.env =
                  std::map<std::string, std::string>{{"PATH", getenv("PATH")}, {"XTABLES_LOCKFILE", "/run/other.lock"}}})
             .ok());
-  // An ADD that has something to write ends when the lock is free; one that has not does not ask for it.
-  const Outcome waited =
-      legacy_shell("(flock /run/second.lock sleep 0.3) & export XTABLES_LOCKFILE=/run/second.lock; " + driver() + " " +
-                   kEnsure + " && wait");
+  // Who has something to write waits until the lock is free; who has not does not ask for it.
+  const Outcome waited = legacy_shell(
+      "flock /run/xtables.second sh -c 'touch /run/held; sleep 0.3; touch /run/freed' & "
+      "until [ -e /run/held ]; do sleep 0.01; done; export XTABLES_LOCKFILE=/run/xtables.second; " +
+      driver() + " " + kEnsure + " && [ -e /run/freed ]");
   INFO(waited.err);
   CHECK(waited.ok());
   must_drive_legacy(kEnsure);
