@@ -3,11 +3,9 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <sched.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <sys/wait.h>
 
 #include <array>
@@ -30,11 +28,14 @@ struct Failure {
 
 class Child {
  public:
-  Child(const ConfinedSpec& spec, pid_t parent, int report) : spec_(spec), parent_(parent), report_(report) {}
+  Child(const ConfinedSpec& spec, pid_t parent, int report)
+      : spec_(spec), parent_(parent), report_(report), devices_(spec.devices) {}
 
   [[noreturn]] void run() {
     reset_signals();
+    if (spec_.netns >= 0) check(setns(spec_.netns, CLONE_NEWNET) == 0, "enter the network namespace");
     if (spec_.kvm) open_kvm_to_user();
+    if (const char* failed = show_devices(devices_, spec_.uid, spec_.gid)) give_up(failed);
     redirect();
     keep_descriptors();
     drop_privileges();
@@ -70,15 +71,7 @@ class Child {
       groups_.push_back(device.st_gid);
       return;
     }
-    // /run is mounted nodev: the node needs a file system of its own, which nobody else sees.
-    constexpr const char* kFolder = "/run/slicer";
-    constexpr const char* kNode = "/run/slicer/kvm";
-    check(unshare(CLONE_NEWNS) == 0, "make a mount namespace");
-    check(mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0, "make mounts private");
-    check(mount("tmpfs", kFolder, "tmpfs", MS_NOSUID | MS_NOEXEC, "size=4k,mode=0711") == 0, "mount a folder for kvm");
-    check(mknod(kNode, S_IFCHR | 0600U, device.st_rdev) == 0, "make a node for /dev/kvm");
-    check(chown(kNode, spec_.uid, spec_.gid) == 0, "give the node for /dev/kvm away");
-    check(mount(kNode, kKvm, nullptr, MS_BIND, nullptr) == 0, "bind the node over /dev/kvm");
+    devices_.push_back({.path = kKvm, .number = device.st_rdev});
   }
 
   void redirect() {
@@ -125,6 +118,7 @@ class Child {
   pid_t parent_;
   int report_;
   std::vector<gid_t> groups_ = {};
+  std::vector<ShownDevice> devices_;
 };
 
 }  // namespace

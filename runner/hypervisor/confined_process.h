@@ -9,6 +9,7 @@
 
 #include "lib/base/result.h"
 #include "lib/base/unique_fd.h"
+#include "runner/hypervisor/device_view.h"
 #include "runner/state/process_id.h"
 
 namespace slicer::runner {
@@ -19,8 +20,10 @@ struct ConfinedSpec {
   std::string log = {};                ///< stdout and stderr are appended to it; stdin is /dev/null
   uid_t uid = 0;
   gid_t gid = 0;
-  bool kvm =
-      false;  ///< it needs /dev/kvm: by the device's group, else by a node of its own in a private mount namespace
+  /// It needs /dev/kvm: by the device's group, else by a node of its own, as those of `devices`.
+  bool kvm = false;
+  std::vector<ShownDevice> devices = {};  ///< what it opens by name, in a private mount namespace
+  int netns = -1;                         ///< the network namespace to run in; -1: this process's
 };
 
 /// A child process. The destructor kills and reaps it.
