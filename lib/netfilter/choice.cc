@@ -23,7 +23,7 @@ class Chosen final : public Backend {
     }
     legacy_ = true;  // from here on there may be something to remove
     TRY(iptables_->ensure(rules));
-    return list_bridge(rules, &Backend::ensure);
+    return in_nftables_too(rules, &Backend::ensure);
   }
 
   Result<void> check(const NetworkRules& rules) override {
@@ -33,7 +33,7 @@ class Chosen final : public Backend {
       return where_libiptc_is(check_legacy_opening(rules.network, *rules.forward));
     }
     TRY(iptables_->check(rules));
-    return list_bridge(rules, &Backend::check);
+    return in_nftables_too(rules, &Backend::check);
   }
 
   Result<void> remove(const std::string& network) override {
@@ -76,10 +76,12 @@ class Chosen final : public Backend {
     return !TRY(is_network_in_nftables(network));
   }
 
-  /// Isolated networks live in nftables: they must know the bridges of both.
-  Result<void> list_bridge(const NetworkRules& rules, Result<void> (Backend::*step)(const NetworkRules&)) {
-    if (rules.listed_bridge.empty()) return {};
-    Result<void> listed = (nftables_.get()->*step)({.network = rules.network, .listed_bridge = rules.listed_bridge});
+  /// Isolated networks live in nftables: they must know the bridges of both. And a FORWARD of iptables-nft that drops
+  /// (old and new iptables side by side) is opened by that backend.
+  Result<void> in_nftables_too(const NetworkRules& rules, Result<void> (Backend::*step)(const NetworkRules&)) {
+    if (rules.listed_bridge.empty() && !rules.forward) return {};
+    Result<void> listed = (nftables_.get()->*step)(
+        {.network = rules.network, .forward = rules.forward, .listed_bridge = rules.listed_bridge});
     if (!listed && listed.error().kind == Kind::kUnsupportedKernel) return {};  // nor are there isolated networks
     return listed;
   }

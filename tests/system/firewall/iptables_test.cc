@@ -133,7 +133,7 @@ TEST_CASE("iptables: what is gone is named by check and put back by ensure") {
            Damage{"iptables-legacy -F", "is gone from chain 'slicer-fwd-"},
            Damage{"ip6tables-legacy -t nat -F", "is gone from chain 'slicer-msq-"},
            Damage{"ip6tables-legacy -t mangle -F", "in table 'mangle' of ip6tables"},
-           Damage{"nft delete table inet slicer", "'br0' is gone from set 'bridges'"},
+           Damage{"nft delete element inet slicer bridges { br0 }", "'br0' is gone from set 'bridges'"},
        }) {
     INFO(damage.command);
     (void)must(damage.command);
@@ -235,7 +235,7 @@ TEST_CASE("iptables: where Docker uses the old iptables, auto goes there, and DO
   must_reach_the_internet(vm);
   CHECK_FALSE(reaches(vm.netns(), {Protocol::kIcmp, Surroundings::kLanMachine, 0}));
   CHECK(must("iptables-legacy -S DOCKER-USER").find("-j slicer-fwd-") != std::string::npos);
-  CHECK(ruleset().find("forward-demo") == std::string::npos);
+  for (const char* name : {"masquerade-demo", "egress-demo"}) CHECK(ruleset().find(name) == std::string::npos);
   CHECK(ruleset().find("\"slicer0\" comment \"slicer:demo\"") != std::string::npos);  // for isolated networks
   CHECK(drive("foreign").out.find("docker ip filter (legacy) FORWARD opening=DOCKER-USER opened: slicer:demo") !=
         std::string::npos);
@@ -286,6 +286,20 @@ TEST_CASE("iptables: auto leaves a network where its rules are, whatever other p
   must_drive("remove net2");
   CHECK(ruleset() == "");
   CHECK(without_ours(legacy_rules()) == legacy_rules());
+}
+
+TEST_CASE("iptables: old and new iptables side by side, and both drop: a network is opened in both") {
+  const Host host;
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
+  make_legacy_docker();
+  (void)must("iptables-nft -P FORWARD DROP");
+  const Surroundings around;
+  const Vm vm(plain_chain(), 1);
+  CHECK(soon_reaches(vm.netns(), {Protocol::kIcmp, Surroundings::kInternet, 0}));
+  CHECK(legacy_rules().find("slicer-msq-") != std::string::npos);
+  CHECK(must("iptables-nft -S FORWARD").find("--comment \"slicer:demo\" -j ACCEPT") != std::string::npos);
+  must_drive("remove demo");
+  CHECK(must("iptables-nft -S FORWARD") == "-P FORWARD DROP\n");
 }
 
 TEST_CASE("iptables: without libiptc auto does what it can, and iptables says what is missing") {

@@ -20,6 +20,7 @@ class Sandboxed {
   }
   [[nodiscard]] Answer firewall(const Json& lists, const std::string& command = "ADD") const {
     Json conf = {{"cniVersion", "1.1.0"}, {"name", "sandbox"}, {"type", "slicer-firewall"}, {"prevResult", vm.result}};
+    if (is_legacy()) conf["backend"] = "iptables";
     conf.update(lists);
     Call how = vm.how;
     how.command = command;
@@ -65,7 +66,7 @@ TEST_CASE("isolated lists: drop and allow decide, the host stays closed") {
 
 TEST_CASE("isolated lists: an entry that names an address of the host opens just that, for just this VM") {
   const Host host;
-  if (const std::string missing = missing_tool(); !missing.empty()) SLICER_SKIP(missing);
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
   const Sandboxed box;
   const isolated::Vm other(isolated::sandbox_conf(), "vm-2");
   const std::string before = ruleset();
@@ -93,12 +94,19 @@ TEST_CASE("isolated lists: a reload closes an open connection") {
 
 TEST_CASE("isolated lists: a host whose FORWARD drops is opened for all isolated links by one rule each way") {
   const Host host;
-  if (const std::string missing = missing_tool(); !missing.empty()) SLICER_SKIP(missing);
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
   const Sandboxed box;
-  (void)must("iptables-nft -P FORWARD DROP");
+  (void)must(is_legacy() ? "iptables-legacy -P FORWARD DROP" : "iptables-nft -P FORWARD DROP");
   CHECK(box.closes(Protocol::kTcp, Surroundings::kInternet, kPort));
   box.must_add(Json::object());
   CHECK(box.opens(Protocol::kTcp, Surroundings::kInternet, kPort));
+  if (is_legacy()) {
+    const std::string rules = must("iptables-legacy -S");
+    for (const char* rule : {" -o sls+ -m comment --comment \"slicer:sandbox\" -j ACCEPT\n",
+                             " -i sls+ -m comment --comment \"slicer:sandbox\" -j ACCEPT\n"})
+      CHECK(rules.find(rule) != std::string::npos);
+    return;
+  }
   CHECK(must("iptables-nft -S FORWARD") ==
         "-P FORWARD DROP\n"
         "-A FORWARD -o sls+ -m comment --comment \"slicer:sandbox\" -j ACCEPT\n"

@@ -12,9 +12,12 @@ namespace slicer::test::isolated {
 
 inline constexpr const char* kPlugin = "slicer-isolated";
 
-/// A network with a range of its own: 169.254.100.0/22.
+/// A network with a range of its own: 169.254.100.0/22. With the backend that the case runs for
+/// (tests/system/CMakeLists.txt: BOTH_BACKENDS).
 inline Json sandbox_conf(const std::string& name = "sandbox") {
-  return {{"cniVersion", "1.1.0"}, {"name", name}, {"type", kPlugin}, {"range", "169.254.100.0/22"}};
+  Json conf = {{"cniVersion", "1.1.0"}, {"name", name}, {"type", kPlugin}, {"range", "169.254.100.0/22"}};
+  if (const char* backend = getenv("SLICER_BACKEND"); backend != nullptr) conf["ipMasqBackend"] = backend;
+  return conf;
 }
 
 inline Call call_in(const std::string& command, const Netns& netns, const std::string& id = "vm-1") {

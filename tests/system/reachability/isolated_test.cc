@@ -19,6 +19,7 @@ class IsolatedVm : public Subject {
   IsolatedVm(const Json& lists, int number)
       : vm_(isolated::sandbox_conf(), "vm-" + std::to_string(number)), ip6_("2001:db8:66::" + std::to_string(number)) {
     Json conf = {{"cniVersion", "1.1.0"}, {"name", "sandbox"}, {"type", "slicer-firewall"}, {"prevResult", vm_.result}};
+    if (firewall::is_legacy()) conf["backend"] = "iptables";
     conf.update(lists);
     const Answer answer = call_plugin("slicer-firewall", conf, vm_.how);
     if (!answer.ok()) give_up("ADD: " + answer.text());
