@@ -12,6 +12,7 @@
 namespace slicer::net {
 namespace {
 
+constexpr auto kAddressLimit = std::chrono::seconds(3);
 constexpr const char* kName = "slbeside";  // one in a namespace is enough: a VM has one link
 
 Result<void> check_shares_parent(const Link& macvtap) {
@@ -75,6 +76,8 @@ Result<int> ensure_macvlan_sibling(RouteSocket& session, const Netns& ns, const 
     TRY(silence(ns));
     TRY(set_link(session, there->index, {.up = true}));
   }
+  // The kernel does even what it skips a moment later.
+  TRY(await_addresses(session, there->index, kAddressLimit));
   return there->index;
 }
 
