@@ -14,10 +14,12 @@
 #include "runner/forward/relay.h"
 #include "tests/system/fixture/host.h"
 #include "tests/system/fixture/process.h"
+#include "tests/system/runner/runner_support.h"
 
 namespace slicer::test {
 namespace {
 
+using namespace std::chrono_literals;
 using runner::GuestWay;
 using runner::Placement;
 using runner::Relay;
@@ -167,6 +169,39 @@ TEST_CASE("port forward: the relay carries both ways, to the last word of each e
   CHECK(relay.listen({.listen_port = port}).error().kind == Kind::kBusy);
   REQUIRE(eventfd_write(end.get(), 1) == 0);
   relay.run({end.get()});  // returns
+}
+
+TEST_CASE("runner vm port-forward: says where it listens, and ends with the VM") {
+  const Host host;
+  const Runner runner;
+  REQUIRE(Runner::start("demo-1").ok());
+  std::string line = Runner::argv("")[0] + " vm port-forward demo-1 8080:22 [::1]:8080:127.0.0.1:80";
+  line += " >/run/said 2>&1; echo exit $? >>/run/said";
+  const Background forward({"sh", "-c", line}, "");
+  const auto says = [](const std::string& text) {
+    return eventually([&] { return contents("/run/said").find(text) != std::string::npos; }, 15s);
+  };
+  CHECK(says("127.0.0.1:8080 leads to port 22 of demo-1\n[::1]:8080 leads to port 80 of demo-1\n"));
+  const Outcome second = Runner::run("vm port-forward demo-1 8080:22");
+  CHECK(second.exit_code == 1);
+  CHECK(second.err.find("listen on 127.0.0.1:8080: Address already in use (EADDRINUSE)") != std::string::npos);
+  CHECK(Runner::run("vm rm --now demo-1").ok());
+  CHECK(says("'demo-1' has ended\nexit 0\n"));
+}
+
+TEST_CASE("runner vm port-forward: what cannot be is an error before anything listens") {
+  const Host host;
+  const Runner runner;
+  for (const auto& [line, message] : std::vector<std::pair<std::string, std::string>>{
+           {"vm port-forward demo-1 22:22", "no VM 'demo-1'"},
+           {"vm port-forward demo-1 22", "'22' is no port forward"},
+           {"vm port-forward demo-1 22:192.0.2.9:22", "\"192.0.2.9\" is not the guest itself"}}) {
+    const Outcome outcome = Runner::run(line);
+    CHECK(outcome.exit_code == 1);
+    CHECK(outcome.out.empty());
+    CHECK(outcome.err.find(message) != std::string::npos);
+  }
+  CHECK(Runner::run("vm port-forward demo-1").exit_code == 2);
 }
 
 }  // namespace slicer::test

@@ -70,7 +70,7 @@ std::string page_by_forward(const std::string& vm) {
 }
 
 void boot(const std::string& options, const std::string& vm) {
-  const Outcome made = Runner::run("new lan --net=macvtap --count=1 " + options);
+  const Outcome made = Runner::run("new lan --net=macvtap " + options);
   const Outcome up = Runner::run("up --detach -", made.out);
   INFO(made.out << made.err << up.out << up.err);
   REQUIRE(up.ok());
@@ -84,7 +84,7 @@ TEST_CASE("guest lan: DHCP: the lease is shown and followed, a reservation holds
     SLICER_SKIP("SLICER_TEST_IMAGE is not set: scripts/guest-image makes the demo guest");
   Lan lan;
   lan.serve();
-  boot("", "lan-1");
+  boot("--count=1", "lan-1");
   REQUIRE(eventually([] { return !lease("lan-1").empty(); }));
   const std::string first = lease("lan-1");
   CHECK(first.starts_with("198.51.100.1"));
@@ -117,22 +117,29 @@ TEST_CASE("guest lan: DHCP: the lease is shown and followed, a reservation holds
 
   CHECK(Runner::run("down lan").ok());
   CHECK_FALSE(exists("/run/netns/slicer-lan-1"));
-  boot("", "lan-1");
+  boot("--count=1", "lan-1");
   CHECK(Runner::vm("lan-1")["mac"] == mac);
   CHECK(eventually([] { return lease("lan-1") == "198.51.100.77/24"; }, 10s));
 }
 
-TEST_CASE("guest lan: a static address, lists, and both ways in") {
+TEST_CASE("guest lan: static addresses, lists, VM to VM, and both ways in") {
   if (std::getenv("SLICER_TEST_IMAGE") == nullptr)
     SLICER_SKIP("SLICER_TEST_IMAGE is not set: scripts/guest-image makes the demo guest");
   const Lan lan;
-  boot("--parent=lan0 --cidr=198.51.100.0/24 --drop 0.0.0.0/0 --allow 198.51.100.1", "lan-1");
-  CHECK(Runner::vm("lan-1")["addresses"][0] == "198.51.100.220/24");
+  boot(
+      "--count=2 --parent=lan0 --cidr=198.51.100.0/24 --range=198.51.100.220-198.51.100.221 --drop 0.0.0.0/0 "
+      "--allow 198.51.100.1,198.51.100.220-198.51.100.221",
+      "lan-1");
+  REQUIRE(Runner::says("lan-2", "demo: ready"));
+  const std::string other = Runner::vm("lan-2")["addresses"][0];
+  CHECK(Runner::guest_does("lan-1", "ping -c 1 -W 2 " + other.substr(0, other.find('/'))));
+  const std::string own = Runner::vm("lan-1")["addresses"][0];
+  CHECK(own.starts_with("198.51.100.22"));  // VMs are begun side by side
   CHECK(Runner::vm("lan-1")["lease"] == nullptr);
   CHECK(Runner::guest_does("lan-1", "ping -c 1 -W 2 198.51.100.1"));
   CHECK_FALSE(Runner::guest_does("lan-1", "ping -c 1 -W 1 198.51.100.3"));
-  const Outcome page =
-      run({"curl", "-s", "--max-time", "5", "http://198.51.100.220/"}, {.netns = lan.around.machine.path()});
+  const Outcome page = run({"curl", "-s", "--max-time", "5", "http://" + own.substr(0, own.find('/')) + "/"},
+                           {.netns = lan.around.machine.path()});
   CHECK(page.out.find("Hello from lan-1") != std::string::npos);
   CHECK(page_by_forward("lan-1").find("Hello from lan-1") != std::string::npos);
   CHECK(Runner::run("down lan").ok());

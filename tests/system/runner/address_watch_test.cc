@@ -1,0 +1,101 @@
+// A VM's link as its supervisor watches it.
+#include "runner/supervisor/address_watch.h"
+
+#include <doctest/doctest.h>
+#include <poll.h>
+
+#include "lib/net/link.h"
+#include "lib/net/tap.h"
+#include "tests/system/fixture/guest.h"
+#include "tests/system/fixture/host.h"
+
+namespace slicer::test {
+namespace {
+
+using namespace std::chrono_literals;
+using runner::AddressBook;
+using runner::SideTask;
+
+constexpr const char* kMac = "02:00:5e:00:53:01";
+
+/// One turn of the supervisor's loop; whether there was something to read.
+bool turn(SideTask& task, int limit_ms) {
+  pollfd waiting{.fd = task.fd(), .events = POLLIN, .revents = 0};
+  const bool readable = poll(&waiting, 1, limit_ms) == 1;
+  if (readable) task.on_readable();
+  if (SideTask::Clock::now() >= task.next_wakeup()) task.on_time();
+  return readable;
+}
+
+/// A guest's own TAP and its watch.
+struct Watched {
+  Host host;
+  std::optional<RawGuest> guest = {};
+  std::vector<runner::VmRecord> told = {};
+  std::vector<SideTask::Clock::time_point> times = {};
+  std::unique_ptr<SideTask> task = {};
+
+  Watched() {
+    net::RouteSocket session = net::RouteSocket::open().value();
+    REQUIRE(net::create_tap(nullptr, session, {.name = "tap0"}));
+    guest.emplace(TapPlace{.tap = "tap0", .netns = Host::netns()});
+    task = runner::watch_addresses(net::Netns::current().value(), net::get_link(session, "tap0").value(),
+                                   addr::parse_mac(kMac).value(),
+                                   [this](const AddressBook& book) {
+                                     runner::VmRecord record = told.empty() ? runner::VmRecord{} : told.back();
+                                     if (!runner::note_addresses(book, record)) return;
+                                     told.push_back(record);
+                                     times.push_back(SideTask::Clock::now());
+                                   })
+               .value();
+  }
+
+  /// A neighbour advertisement for 2001:db8::N.
+  void advertise(unsigned number) const {
+    Bytes packet(64, 0);
+    packet[0] = 0x60;
+    packet[5] = 24;
+    packet[6] = 58;
+    packet[7] = 255;
+    const auto own = ip6_bytes("2001:db8::" + std::to_string(number));
+    std::copy(own.begin(), own.end(), packet.begin() + 8);
+    packet[40] = 136;
+    std::copy(own.begin(), own.end(), packet.begin() + 48);
+    guest->send(ether_frame({.source_mac = kMac}, 0x86dd, packet));
+  }
+};
+
+}  // namespace
+
+TEST_CASE("address watch: what a guest uses is told at once, and told again only when it changes") {
+  Watched watched;
+  watched.advertise(7);
+  REQUIRE(turn(*watched.task, 5000));
+  REQUIRE(watched.told.size() == 1);
+  CHECK(watched.told[0].seen_addresses == std::vector<std::string>{"2001:db8::7"});
+  watched.advertise(7);
+  REQUIRE(turn(*watched.task, 5000));
+  CHECK(watched.told.size() == 1);
+  watched.advertise(8);
+  REQUIRE(eventually([&] {
+    (void)turn(*watched.task, 10);
+    return watched.told.size() == 2;
+  }));
+  CHECK(watched.times[1] - watched.times[0] >= 1s);  // each is a write to the state
+  CHECK(watched.told[1].seen_addresses == std::vector<std::string>{"2001:db8::7", "2001:db8::8"});
+}
+
+TEST_CASE("address watch: a guest that floods its link is heard in part, and does not keep the supervisor busy") {
+  Watched watched;
+  for (unsigned i = 1; i <= 450; ++i) watched.advertise(i);
+  while (watched.task->fd() >= 0 && turn(*watched.task, 0)) continue;
+  REQUIRE(watched.task->fd() == -1);  // not to be waited on
+  CHECK(watched.told.size() <= 2);
+  REQUIRE(watched.task->next_wakeup() != SideTask::Clock::time_point::max());
+  REQUIRE(eventually([&] {
+    (void)turn(*watched.task, 10);
+    return watched.task->fd() >= 0;
+  }));
+}
+
+}  // namespace slicer::test
