@@ -120,6 +120,27 @@ TEST_CASE("macvlan sibling: one, with a link-local address and no other, on the 
   CHECK(got(net::get_link(session, index)).up);
 }
 
+TEST_CASE("macvlan sibling: the one of the last VM of this name may still be on its way out") {
+  const Host host;
+  const Surroundings around;
+  const Netns box("box");
+  const Netns old("old");
+  if (!run(words("ip link add link lan0 name tap0 netns box type macvtap mode bridge")).ok())
+    SLICER_SKIP("no macvtap in this kernel");
+  const net::Netns ns = got(net::Netns::open(box.path()));
+  RouteSocket session = got(RouteSocket::open_in(ns));
+  const int first = got(net::ensure_macvlan_sibling(session, ns, macvtap_of(box)));
+  const std::string mac = got(net::get_link(session, first)).mac.text();
+  REQUIRE(net::delete_link(session, first));
+  (void)must("ip link add link lan0 name last netns old address " + mac + " type macvlan mode bridge");
+  (void)must("ip link set last up", old.path());
+  const Background leaving([&] {
+    (void)eventually([&] { return run(words("ip link show slbeside"), {.netns = box.path()}).ok(); });
+    (void)must("ip link del last", old.path());
+  });
+  CHECK(net::ensure_macvlan_sibling(session, ns, macvtap_of(box)));
+}
+
 TEST_CASE("macvlan sibling: where it could not reach the guest there is none") {
   const Host host;
   const Surroundings around;
