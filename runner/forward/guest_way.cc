@@ -33,7 +33,8 @@ Result<addr::Ip> link_local_of_guest(const VmRecord& record) {
 
 Result<GuestWay> way_beside(net::Netns sandbox, net::RouteSocket& session, const net::Link& macvtap,
                             const VmRecord& record) {
-  GuestWay way{.ip = TRY(link_local_of_guest(record))};
+  GuestWay way;
+  way.ip = TRY(link_local_of_guest(record));
   way.link = TRY(net::ensure_macvlan_sibling(session, sandbox, macvtap).context("reach VM '" + record.name + "'"));
   way.sandbox = std::move(sandbox);
   return way;
@@ -43,7 +44,8 @@ Result<GuestWay> way_in(net::Netns sandbox, const VmRecord& record) {
   net::RouteSocket session = TRY(net::RouteSocket::open_in(sandbox));
   const net::Link tap = TRY(net::get_link(session, record.tap));
   if (tap.kind == "macvtap") return way_beside(std::move(sandbox), session, tap, record);
-  GuestWay way{.ip = TRY(address_of(record))};
+  GuestWay way;
+  way.ip = TRY(address_of(record));
   // Where tc redirects the TAP to a veth, the namespace has no route: its way out is the guest's own.
   const std::optional<net::Route> route = TRY(net::find_route_to(session, way.ip));
   if (route && route->device == tap.index) way.sandbox = std::move(sandbox);
@@ -91,7 +93,11 @@ Result<UniqueFd> make_socket(const GuestWay& way) {
 std::string GuestWay::text() const { return ip.text(); }
 
 Result<GuestWay> find_way(const VmRecord& record) {
-  if (record.placement == Placement::kHost) return GuestWay{.ip = TRY(address_of(record))};
+  if (record.placement == Placement::kHost) {
+    GuestWay way;
+    way.ip = TRY(address_of(record));
+    return way;
+  }
   return way_in(TRY(net::Netns::open(record.netns)), record);
 }
 
