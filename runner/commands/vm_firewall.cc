@@ -37,6 +37,8 @@ const char* scope_text(PolicyScope scope) {
       return "the network's lists; the counters are of all its VMs";
     case PolicyScope::kNamespace:
       return "in its own namespace, with what is closed to every isolated VM";
+    case PolicyScope::kLink:
+      return "at its macvtap, packet by packet: answers over TCP and to pings pass";
   }
   return "?";
 }

@@ -3,18 +3,24 @@
 #include <algorithm>
 
 #include "lib/cni/attachment.h"
+#include "lib/net/link.h"
 #include "lib/net/netns.h"
 #include "lib/netfilter/vm_policy.h"
 
 namespace slicer::runner {
 namespace {
 
-// An isolated VM's: they stand in its namespace.
-Result<std::optional<netfilter::PolicyInForce>> policy_in_namespace(const VmRecord& record) {
-  if (record.placement != Placement::kPrivate) return std::nullopt;
+// Those of an isolated VM and of one on a macvtap stand in its namespace.
+Result<PolicyView> policy_in_namespace(const VmRecord& record) {
+  PolicyView view;
+  if (record.placement != Placement::kPrivate) return view;
   const net::Netns sandbox = TRY(net::Netns::open(record.netns));
+  net::RouteSocket session = TRY(net::RouteSocket::open_in(sandbox));
+  const net::Link tap = TRY(net::get_link(session, record.tap));
+  view.scope = tap.kind == "macvtap" ? PolicyScope::kLink : PolicyScope::kNamespace;
   const net::ScopedNetns inside = TRY(net::ScopedNetns::enter(sandbox));
-  return netfilter::read_vm_policy();
+  view.policy = TRY(netfilter::read_vm_policy());
+  return view;
 }
 
 Result<PolicyView> policy_on_host(const VmRecord& record) {
@@ -38,9 +44,7 @@ Result<PolicyView> policy_on_host(const VmRecord& record) {
 Result<PolicyView> policy_of(const VmRecord& record) {
   if (!is_alive(record))
     return fail(Kind::kUnavailable, "VM '" + record.name + "' does not run", "slicer-run gc removes what it left");
-  PolicyView view;
-  view.scope = PolicyScope::kNamespace;
-  view.policy = TRY(policy_in_namespace(record).context("read the lists in force of VM '" + record.name + "'"));
+  PolicyView view = TRY(policy_in_namespace(record).context("read the lists in force of VM '" + record.name + "'"));
   if (view.policy) return view;
   return policy_on_host(record);
 }

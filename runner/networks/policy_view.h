@@ -13,6 +13,7 @@ enum class PolicyScope {
   kVm,         ///< lists of its own, on the host's side
   kNetwork,    ///< the network's, which other VMs share
   kNamespace,  ///< in the VM's own namespace (isolated)
+  kLink,       ///< the same, at its macvtap, and nothing else is closed there
 };
 
 struct PolicyView {

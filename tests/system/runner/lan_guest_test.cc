@@ -136,6 +136,7 @@ TEST_CASE("guest lan: static addresses, lists, VM to VM, and both ways in") {
   const std::string own = Runner::vm("lan-1")["addresses"][0];
   CHECK(own.starts_with("198.51.100.22"));  // VMs are begun side by side
   CHECK(Runner::vm("lan-1")["lease"] == nullptr);
+  CHECK(Runner::run("vm firewall lan-1").out.find("at its macvtap") != std::string::npos);
   CHECK(Runner::guest_does("lan-1", "ping -c 1 -W 2 198.51.100.1"));
   CHECK_FALSE(Runner::guest_does("lan-1", "ping -c 1 -W 1 198.51.100.3"));
   const Outcome page = run({"curl", "-s", "--max-time", "5", "http://" + own.substr(0, own.find('/')) + "/"},
