@@ -94,8 +94,10 @@ void check_forwarding(const std::vector<CheckedNetwork>& networks, Findings& fin
 
 void check_firewalls(const std::vector<CheckedNetwork>& networks, Findings& findings) {
   for (const std::string& table : netfilter::legacy_tables())
-    findings.warn("firewall", fmt::format("the old iptables has rules in its table '{}', beside nf_tables", table),
-                  "iptables-legacy -S shows them; a drop there holds whatever our rules accept");
+    findings.ok("firewall",
+                fmt::format("other programs keep rules in table '{}' of the old iptables (iptables-legacy): "
+                            "networks whose backend is \"auto\" go there, too",
+                            table));
   const auto firewalls = netfilter::find_foreign_firewalls();
   if (!firewalls) return findings.warn("firewall", firewalls.error().message, "run doctor as root");
   for (const netfilter::ForeignFirewall& firewall : *firewalls) {

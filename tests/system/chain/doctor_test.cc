@@ -170,22 +170,26 @@ TEST_CASE("doctor: forwarding that somebody switched off under a network") {
 }
 
 TEST_CASE("doctor: a foreign FORWARD chain that drops, and the opening that is or is not there") {
-  if (run({"iptables-nft", "-V"}).exit_code != 0) SLICER_SKIP("needs the program iptables-nft");
-  const OneNetwork host;
-  (void)must("iptables-nft -P FORWARD DROP");
-  CHECK(contains(Report().of("firewall"),
-                 "ok: chain 'FORWARD' of table 'ip filter' (iptables) drops what is forwarded; "
-                 "the first VM of network 'slicer' gets its opening"));
-  attach_with_record({.name = "demo-1"}, true);
-  CHECK(contains(Report().of("firewall"), "but lets network 'slicer' through"));
-  (void)must("iptables-nft -F FORWARD");
-  CHECK(contains(Report().of("firewall"),
-                 "fail: chain 'FORWARD' of table 'ip filter' (iptables) drops what is "
-                 "forwarded, and the opening of network 'slicer' is gone"));
-  Json list = network_list("slicer", "slicer0", kSubnet);
-  list["plugins"].erase(1);
-  write_list("51-slicer.conflist", list);
-  CHECK(contains(Report().of("firewall"), "add {\"type\": \"slicer-firewall\"} to its plugins"));
+  for (const std::string& iptables : {std::string("iptables-nft"), std::string("iptables-legacy")}) {
+    if (!run({"unshare", "-n", iptables, "-S"}).ok()) SLICER_SKIP("needs the program " + iptables + ", and its tables");
+    const bool legacy = iptables == "iptables-legacy";
+    const std::string drops = std::string("chain 'FORWARD' of table 'ip filter") + (legacy ? " (legacy)" : "") +
+                              "' (iptables) drops what is forwarded";
+    const OneNetwork host;
+    (void)must(iptables + " -P FORWARD DROP");
+    INFO(Report().of("firewall"));
+    CHECK(contains(Report().of("firewall"), "ok: " + drops + "; the first VM of network 'slicer' gets its opening"));
+    CHECK(contains(Report().of("firewall"), "other programs keep rules in table 'filter' of the old iptables") ==
+          legacy);
+    attach_with_record({.name = "demo-1"}, true);
+    CHECK(contains(Report().of("firewall"), "but lets network 'slicer' through"));
+    (void)must(iptables + " -F FORWARD");
+    CHECK(contains(Report().of("firewall"), "fail: " + drops + ", and the opening of network 'slicer' is gone"));
+    Json list = network_list("slicer", "slicer0", kSubnet);
+    list["plugins"].erase(1);
+    write_list("51-slicer.conflist", list);
+    CHECK(contains(Report().of("firewall"), "add {\"type\": \"slicer-firewall\"} to its plugins"));
+  }
 }
 
 TEST_CASE("doctor: systemd-networkd and NetworkManager that would take our links") {

@@ -25,18 +25,22 @@ chain::Conflist load(const std::string& name) {
 }  // namespace
 
 Json network_list(const std::string& name, const std::string& bridge, const std::string& subnet) {
-  return {{"cniVersion", "1.0.0"},
-          {"cniVersions", {"1.0.0", "1.1.0"}},
-          {"name", name},
-          {"disableGC", true},
-          {"netns", "host"},
-          {"plugins",
-           {{{"type", "slicer-bridge"},
-             {"bridge", bridge},
-             {"isGateway", true},
-             {"ipMasq", true},
-             {"ipam", {{"type", "slicer-ipam"}, {"subnet", subnet}, {"routes", {{{"dst", "0.0.0.0/0"}}}}}}},
-            {{"type", "slicer-firewall"}}}}};
+  Json list = {{"cniVersion", "1.0.0"},
+               {"cniVersions", {"1.0.0", "1.1.0"}},
+               {"name", name},
+               {"disableGC", true},
+               {"netns", "host"},
+               {"plugins",
+                {{{"type", "slicer-bridge"},
+                  {"bridge", bridge},
+                  {"isGateway", true},
+                  {"ipMasq", true},
+                  {"ipam", {{"type", "slicer-ipam"}, {"subnet", subnet}, {"routes", {{{"dst", "0.0.0.0/0"}}}}}}},
+                 {{"type", "slicer-firewall"}}}}};
+  // The backend that the case runs for (tests/system/CMakeLists.txt: BOTH_BACKENDS).
+  if (const char* backend = getenv("SLICER_BACKEND"); backend != nullptr)
+    list["plugins"][0]["ipMasqBackend"] = list["plugins"][1]["backend"] = backend;
+  return list;
 }
 
 void write_text(const std::string& path, const std::string& text) {

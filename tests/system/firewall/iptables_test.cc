@@ -239,6 +239,7 @@ TEST_CASE("iptables: where Docker uses the old iptables, auto goes there, and DO
   CHECK(ruleset().find("\"slicer0\" comment \"slicer:demo\"") != std::string::npos);  // for isolated networks
   CHECK(drive("foreign").out.find("docker ip filter (legacy) FORWARD opening=DOCKER-USER opened: slicer:demo") !=
         std::string::npos);
+  CHECK(drive("list demo").out.find("  drop 198.51.100.0/24\n") != std::string::npos);  // what `vm firewall` shows
   del_chain(chain, vm.result, vm.call);
   must_drive("remove demo");
   (void)must("iptables-legacy -X CNI-ADMIN");
