@@ -89,24 +89,6 @@ Result<std::vector<LinkAddress>> list_addresses(RouteSocket& ns, int index, addr
   return list;
 }
 
-Result<std::vector<addr::Ip>> list_own_addresses(RouteSocket& ns, addr::Family family) {
-  std::vector<addr::Ip> list;
-  ifaddrmsg head = {};
-  head.ifa_family = static_cast<uint8_t>(addr::af_of(family));
-  Message question(RTM_GETADDR);
-  question.header(head);
-  TRY(ns.dump(
-      question, "list addresses",
-      [&](nlmsghdr& message) {
-        if (message.nlmsg_type != RTM_NEWADDR) return;
-        const Attributes<IFA_MAX> at(message, sizeof(ifaddrmsg));
-        const std::optional<addr::Ip> ip = at.has(IFA_LOCAL) ? at.ip(IFA_LOCAL) : at.ip(IFA_ADDRESS);
-        if (ip && ip->family() == family) list.push_back(*ip);
-      },
-      [&] { list.clear(); }));
-  return list;
-}
-
 Result<void> await_addresses(RouteSocket& ns, int index, std::chrono::milliseconds limit) {
   const std::string action = "wait for the addresses of link " + std::to_string(index);
   const auto end = std::chrono::steady_clock::now() + limit;

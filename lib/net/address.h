@@ -32,9 +32,6 @@ Result<void> delete_address(RouteSocket& ns, int index, const addr::Cidr& addres
 /// Those of one link and family, filtered by the kernel.
 Result<std::vector<LinkAddress>> list_addresses(RouteSocket& ns, int index, addr::Family family);
 
-/// All addresses of the namespace of one family, whatever their link; for what concerns the whole host.
-Result<std::vector<addr::Ip>> list_own_addresses(RouteSocket& ns, addr::Family family);
-
 /// Waits until duplicate address detection of the link's IPv6 addresses is over. Errors: kBusy (not in time), kExists
 /// (another machine has one of them), kSystem.
 Result<void> await_addresses(RouteSocket& ns, int index, std::chrono::milliseconds limit);

@@ -2,6 +2,7 @@
 
 #include <linux/if.h>
 #include <linux/if_link.h>
+#include <linux/ip.h>
 #include <linux/veth.h>
 
 #include "lib/net/message.h"
@@ -32,6 +33,13 @@ void put_end(Message& message, const VethEnd& end) {
   if (end.group != 0) message.u32(IFLA_GROUP, end.group);
 }
 
+void put_families(Message& message, const LinkChange& change) {
+  if (change.ipv4_forwarding)
+    message.nest(AF_INET, [&] { message.nest(IFLA_INET_CONF, [&] { message.u32(IPV4_DEVCONF_FORWARDING, 1); }); });
+  if (change.no_ipv6_link_local)
+    message.nest(AF_INET6, [&] { message.u8(IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE); });
+}
+
 Result<void> set_alias(RouteSocket& ns, int index, const std::string& alias) {
   if (alias.empty()) return {};
   return set_link(ns, index, {.alias = alias});
@@ -60,10 +68,8 @@ Result<void> set_link(RouteSocket& ns, int index, const LinkChange& change) {
   if (change.mtu_bytes) message.u32(IFLA_MTU, *change.mtu_bytes);
   if (change.group) message.u32(IFLA_GROUP, *change.group);
   if (change.master) message.s32(IFLA_MASTER, *change.master);
-  if (change.no_ipv6_link_local)
-    message.nest(IFLA_AF_SPEC, [&] {
-      message.nest(AF_INET6, [&] { message.u8(IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE); });
-    });
+  if (change.no_ipv6_link_local || change.ipv4_forwarding)
+    message.nest(IFLA_AF_SPEC, [&] { put_families(message, change); });
   return ns.transact(message, "change link " + std::to_string(index));
 }
 

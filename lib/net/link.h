@@ -31,7 +31,8 @@ struct Link {
   bool up = false;
   bool promiscuous = false;
   bool carrier = false;
-  bool ethernet = false;  ///< ARPHRD_ETHER: not a tunnel, not the loopback
+  bool ipv4_forwarding = false;  ///< net.ipv4.conf.<link>.forwarding
+  bool ethernet = false;         ///< ARPHRD_ETHER: not a tunnel, not the loopback
 
   struct Tun {
     std::optional<uint32_t> owner = {};
@@ -76,6 +77,8 @@ struct LinkChange {
   std::optional<bool> up = {};
   std::optional<bool> promiscuous = {};
   bool no_ipv6_link_local = false;  ///< addrgenmode none, for links that must have no fe80 address of their own
+  /// Packets that come in by it are forwarded, whatever net.ipv4.ip_forward says (which writes it for all links).
+  bool ipv4_forwarding = false;
 };
 /// Errors: kNotFound, kExhausted (the master has 1,023 ports already), kSystem.
 Result<void> set_link(RouteSocket& ns, int index, const LinkChange& change);

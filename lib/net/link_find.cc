@@ -2,6 +2,7 @@
 #include <linux/if_arp.h>
 #include <linux/if_link.h>
 #include <linux/if_tun.h>
+#include <linux/ip.h>
 #include <sys/ioctl.h>
 
 #include <cerrno>
@@ -38,6 +39,17 @@ void parse_kind(nlattr* info, Link& link) {
   if (link.kind == "bridge") link.bridge = parse_bridge(at.get(IFLA_INFO_DATA));
   if (link.kind == "macvlan" || link.kind == "macvtap")
     link.macvlan_mode = Attributes<IFLA_MACVLAN_MAX>(at.get(IFLA_INFO_DATA)).number<uint32_t>(IFLA_MACVLAN_MODE);
+}
+
+/// An array of the link's values, in their order, from 1 on (net/ipv4/devinet.c: inet_fill_link_af()).
+bool is_forwarding(nlattr* families) {
+  const Attributes<AF_INET> family(families);
+  const Attributes<IFLA_INET_MAX> at(family.get(AF_INET));
+  constexpr size_t kPlace = (IPV4_DEVCONF_FORWARDING - 1) * sizeof(uint32_t);
+  const std::span<const uint8_t> values = at.bytes(IFLA_INET_CONF);
+  uint32_t value = 0;
+  if (values.size() >= kPlace + sizeof(value)) std::memcpy(&value, values.data() + kPlace, sizeof(value));
+  return value != 0;
 }
 
 Result<std::optional<Link>> ask(RouteSocket& ns, Message question, const std::string& action) {
@@ -80,6 +92,7 @@ Result<Link> parse_link(nlmsghdr& message) {
       .up = (head->ifi_flags & IFF_UP) != 0,
       .promiscuous = (head->ifi_flags & IFF_PROMISC) != 0 || at.number<uint32_t>(IFLA_PROMISCUITY).value_or(0) != 0,
       .carrier = (head->ifi_flags & IFF_LOWER_UP) != 0,
+      .ipv4_forwarding = at.has(IFLA_AF_SPEC) && is_forwarding(at.get(IFLA_AF_SPEC)),
       .ethernet = head->ifi_type == ARPHRD_ETHER};
   if (at.has(IFLA_LINKINFO)) parse_kind(at.get(IFLA_LINKINFO), link);
   return link;

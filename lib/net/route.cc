@@ -221,4 +221,24 @@ Result<bool> is_own_address(RouteSocket& ns, const addr::Ip& ip) {
   return local;
 }
 
+Result<std::vector<addr::Ip>> list_own_addresses(RouteSocket& ns, addr::Family family) {
+  std::vector<addr::Ip> list;
+  rtmsg head = {};
+  head.rtm_family = static_cast<uint8_t>(addr::af_of(family));
+  head.rtm_type = RTN_LOCAL;
+  Message question(RTM_GETROUTE);
+  question.header(head).u32(RTA_TABLE, RT_TABLE_LOCAL);
+  const Result<void> read = ns.dump(
+      question, "list own addresses",
+      [&](nlmsghdr& message) {
+        if (message.nlmsg_type != RTM_NEWROUTE) return;
+        const auto* route = static_cast<const rtmsg*>(nlmsg_data(&message));
+        const std::optional<addr::Ip> ip = Attributes<RTA_MAX>(message, sizeof(rtmsg)).ip(RTA_DST);
+        if (route->rtm_type == RTN_LOCAL && route->rtm_dst_len == addr::bits_of(family) && ip) list.push_back(*ip);
+      },
+      [&] { list.clear(); });
+  if (!read && read.error().kind != Kind::kNotFound) return std::unexpected(read.error());  // no address ever: no table
+  return list;
+}
+
 }  // namespace slicer::net

@@ -45,5 +45,8 @@ Result<std::optional<Route>> find_default_route(RouteSocket& ns, addr::Family fa
 Result<std::optional<int>> find_default_device(RouteSocket& ns, addr::Family family);
 /// Whether `ip` is an address of the namespace's own. One lookup.
 Result<bool> is_own_address(RouteSocket& ns, const addr::Ip& ip);
+/// All addresses that the namespace takes for its own, whatever their link; those of links that are down are none. Read
+/// from the local table, which does not grow with links that have no address.
+Result<std::vector<addr::Ip>> list_own_addresses(RouteSocket& ns, addr::Family family);
 
 }  // namespace slicer::net

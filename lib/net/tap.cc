@@ -60,7 +60,7 @@ Result<void> claim_name(int fd, const std::string& name) {
 }
 
 LinkChange final_state(const TapSpec& spec) {
-  LinkChange change{.mac = spec.mac};
+  LinkChange change{.mac = spec.mac, .ipv4_forwarding = spec.ipv4_forwarding};
   if (!spec.alias.empty()) change.alias = spec.alias;
   if (spec.mtu_bytes != 0) change.mtu_bytes = spec.mtu_bytes;
   if (spec.link_group != 0) change.group = spec.link_group;

@@ -23,6 +23,7 @@ struct TapSpec {
   std::optional<uint32_t> owner_group = {};  ///< gid that may open it too
   bool up = true;
   bool no_ipv6_link_local = false;  ///< no fe80 address of the host on it
+  bool ipv4_forwarding = false;     ///< LinkChange::ipv4_forwarding
 };
 /// Makes a persistent TAP in `ns` (nullptr: the calling thread's namespace), to which `session` must belong. Persistent
 /// only when it is complete, so a process killed half way leaves none. @return its index.

@@ -109,6 +109,7 @@ class RuleList {
         .icmp_type(kEchoRequest)
         .accept();
     for (const std::string& link : {vm_.tap, vm_.uplink}) add(kInput).link(Way::kIn, link).drop();
+    add(kOutput, "IPv6 is closed").link(Way::kOut, vm_.tap).not_ipv4().drop();
     // What the namespace itself says to the outside are errors about forwarded packets.
     add(kOutput).link(Way::kOut, vm_.uplink).reply().accept();
     add(kOutput).link(Way::kOut, vm_.uplink).drop();

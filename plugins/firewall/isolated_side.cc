@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "lib/net/address.h"
+#include "lib/net/route.h"
 
 namespace slicer::firewall {
 namespace {

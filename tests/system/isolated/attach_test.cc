@@ -149,6 +149,8 @@ TEST_CASE("isolated: CHECK notices whatever is taken away") {
         Damage{"sysctl -qw net.ipv4.ip_forward=0"}, Damage{"ip addr flush dev tap0", true},
         Damage{"ip neigh flush dev tap0 nud permanent", true}, Damage{"tc qdisc del dev tap0 clsact", true},
         Damage{"ip route del default", true}, Damage{"ip link set " + uplink + " down", true},
+        Damage{"sysctl -qw net.ipv4.conf.tap0.forwarding=0", true},
+        Damage{"sysctl -qw net.ipv4.conf." + uplink + ".forwarding=0", true},
         Damage{"nft flush chain inet slicer-vm forward", true}, Damage{"nft delete table inet slicer-vm", true},
         Damage{"ip link del tap0", true}}) {
     CAPTURE(damage.line);
