@@ -7,12 +7,34 @@
 #include <iterator>
 
 #include "lib/net/macvtap.h"
+#include "tests/system/macvtap/lan_watch.h"
 #include "tests/system/macvtap/macvtap_support.h"
 
 using namespace slicer::test;
 using namespace slicer::test::macvtap;
 
 namespace net = slicer::net;
+
+namespace {
+
+/// RFC 4861, section 4.2, with one prefix (section 4.6.2), 2001:db8:5::/64, to make addresses of.
+Bytes router_advertisement(const std::string& mac) {
+  Bytes icmp{134, 0, 0, 0, 64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0, 3, 4, 64, 0xc0, 0, 0, 14, 16, 0, 0, 14, 16, 0, 0, 0, 0};
+  for (const uint8_t byte : ip6_bytes("2001:db8:5::")) icmp.push_back(byte);
+  Bytes packet{0x60, 0, 0, 0, 0, static_cast<uint8_t>(icmp.size()), 58, 255};
+  for (const char* ip : {"fe80::1", "ff02::1"})
+    for (const uint8_t byte : ip6_bytes(ip)) packet.push_back(byte);
+  packet.insert(packet.end(), icmp.begin(), icmp.end());
+  uint32_t sum = 58 + static_cast<uint32_t>(icmp.size());
+  for (size_t i = 8; i < packet.size(); i += 2) sum += static_cast<uint32_t>(packet[i] << 8 | packet[i + 1]);
+  sum = (sum & 0xffff) + (sum >> 16);
+  sum = ~((sum & 0xffff) + (sum >> 16));
+  packet[42] = static_cast<uint8_t>(sum >> 8);
+  packet[43] = static_cast<uint8_t>(sum);
+  return ether_frame({.source_mac = mac, .target_mac = "33:33:00:00:00:01"}, 0x86dd, packet);
+}
+
+}  // namespace
 
 TEST_CASE("macvtap: ADD makes the attachment contract's pair, without addresses when there is no IPAM") {
   const Host host;
@@ -33,6 +55,23 @@ TEST_CASE("macvtap: ADD makes the attachment contract's pair, without addresses 
   CHECK(must("ip -o addr show dev tap0", box.path()) == "");
   del(dhcp_conf(), call_in("DEL", box));
   CHECK_FALSE(run(words("ip link show tap0"), {.netns = box.path()}).ok());
+}
+
+TEST_CASE("macvtap: the namespace takes nothing from the LAN's routers before the guest is there") {
+  const Host host;
+  const Surroundings around;
+  const Netns box("box");
+  const Netns rogue("rogue");
+  (void)add(dhcp_conf(), call_in("ADD", box));
+  const Json router = add(with(dhcp_conf(), "macspoofchk", false), call_in("ADD", rogue, "vm-2"));
+  const RawGuest sender({.tap = "tap0", .netns = rogue.path()});
+  const LanWatch lan(around.machine.path(), "lan0");
+  const Bytes frame = router_advertisement(guest_entry(router, "vm-2")["mac"]);
+  sender.send(frame);
+  REQUIRE(lan.sees(std::string(frame.begin() + 54, frame.end())));
+  CHECK_FALSE(eventually([&] { return must("ip -6 -o addr show dev tap0", box.path()) != ""; },
+                         std::chrono::milliseconds(400)));
+  CHECK(must("ip -6 route show default", box.path()) == "");
 }
 
 TEST_CASE("macvtap: a guest with a static address reaches the LAN, and the LAN reaches it") {
