@@ -7,8 +7,6 @@
 #include <poll.h>
 #include <sys/socket.h>
 
-#include <array>
-
 #include "tests/system/fixture/process.h"
 
 namespace slicer::test {
@@ -26,19 +24,37 @@ LanWatch::LanWatch(const std::string& netns, const std::string& link) {
   });
 }
 
-bool LanWatch::sees(const std::string& marker, std::chrono::milliseconds limit) const {
-  const auto end = std::chrono::steady_clock::now() + limit;
-  std::array<char, 65536> frame{};
+std::string LanWatch::next(std::chrono::steady_clock::time_point end) const {
+  std::string frame(65536, '\0');
   for (;;) {
     const ssize_t size = recv(fd_.get(), frame.data(), frame.size(), 0);
     if (size > 0) {
-      if (std::string_view(frame.data(), static_cast<size_t>(size)).find(marker) != std::string_view::npos) return true;
-      continue;
+      frame.resize(static_cast<size_t>(size));
+      return frame;
     }
     const auto left =
         std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now()).count();
     pollfd wait{fd_.get(), POLLIN, 0};
-    if (left <= 0 || poll(&wait, 1, static_cast<int>(left)) <= 0) return false;
+    if (left <= 0 || poll(&wait, 1, static_cast<int>(left)) <= 0) return {};
+  }
+}
+
+bool LanWatch::sees(const std::string& marker, std::chrono::milliseconds limit) const {
+  const auto end = std::chrono::steady_clock::now() + limit;
+  for (;;) {
+    const std::string frame = next(end);
+    if (frame.empty()) return false;
+    if (frame.find(marker) != std::string::npos) return true;
+  }
+}
+
+bool LanWatch::sees_before(const std::string& marker, const std::string& last) const {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+  for (bool seen = false;;) {
+    const std::string frame = next(end);
+    if (frame.empty()) give_up("the LAN does not see '" + last + "'");
+    if (frame.find(marker) != std::string::npos) seen = true;
+    if (frame.find(last) != std::string::npos) return seen;
   }
 }
 

@@ -22,7 +22,8 @@ struct Scene {
   /// Whether the LAN sees what the guest sends.
   [[nodiscard]] bool passes(const Bytes& frame, const std::string& marker) const {
     guest.send(frame);
-    return lan.sees(marker);
+    guest.send(udp_frame(honest(), 9, "that-was-all"));
+    return lan.sees_before(marker, "that-was-all");
   }
   [[nodiscard]] bool passes_udp(const Ends& ends, const std::string& marker) const {
     return passes(udp_frame(ends, 9, marker), marker);
