@@ -7,6 +7,7 @@
 #include "runner/commands/vm.h"
 #include "runner/forward/guest_way.h"
 #include "runner/forward/relay.h"
+#include "runner/groups/group_vms.h"
 #include "runner/print.h"
 #include "runner/state/vm_files.h"
 #include "runner/supervisor/signals.h"
@@ -47,6 +48,7 @@ Result<int> run(const Context& context, const Options& options) {
     const VmRecord now = TRY(load_running(context, options.name));
     return begin_connection(TRY(find_way(now)), port);
   });
+  raise_descriptor_limit();
   const Signals signals = TRY(Signals::block());
   for (const ForwardSpec& spec : specs) {
     const uint16_t port = TRY(relay.listen(spec));

@@ -11,6 +11,7 @@
 
 #include "lib/net/link.h"
 #include "lib/net/macvlan_sibling.h"
+#include "lib/net/neighbour.h"
 #include "lib/net/route.h"
 #include "runner/lease/address_book.h"
 
@@ -26,16 +27,20 @@ Result<addr::Ip> address_of(const VmRecord& record) {
 }
 
 // As the guest was seen to use it, else as its MAC makes it, which is what most guests do.
-Result<addr::Ip> link_local_of_guest(const VmRecord& record) {
+Result<addr::Ip> link_local_of_guest(const VmRecord& record, const addr::Mac& guest) {
   if (!record.link_local.empty()) return addr::parse_ip(record.link_local);
-  return link_local_of(TRY(addr::parse_mac(record.mac)));
+  return link_local_of(guest);
 }
 
 Result<GuestWay> way_beside(net::Netns sandbox, net::RouteSocket& session, const net::Link& macvtap,
                             const VmRecord& record) {
+  const addr::Mac guest = TRY(addr::parse_mac(record.mac));
   GuestWay way;
-  way.ip = TRY(link_local_of_guest(record));
+  way.ip = TRY(link_local_of_guest(record, guest));
   way.link = TRY(net::ensure_macvlan_sibling(session, sandbox, macvtap).context("reach VM '" + record.name + "'"));
+  // On a LAN anybody can answer for an address, and a guest can claim another machine's: what is sent to it goes to the
+  // guest's MAC, which the kernel has on this host.
+  TRY(net::ensure_neighbour(session, {.device = way.link, .ip = way.ip, .mac = guest}));
   way.sandbox = std::move(sandbox);
   return way;
 }

@@ -77,8 +77,8 @@ Result<VmLock> take_name(const Settings& settings, const std::string& name) {
 }
 
 std::string summary_text(const VmRecord& record) {
-  const std::string address =
-      record.addresses.empty() ? "no address (DHCP)" : fmt::format("{}", fmt::join(record.addresses, ", "));
+  const std::string address = record.addresses.empty() ? "address by DHCP (slicer-run list shows it)"
+                                                       : fmt::format("{}", fmt::join(record.addresses, ", "));
   return fmt::format("{} runs: {} on network '{}' ({}, {})", record.name, address, record.network,
                      record.hypervisor_name, record.accelerator);
 }

@@ -141,6 +141,25 @@ TEST_CASE("macvlan sibling: the one of the last VM of this name may still be on 
   CHECK(net::ensure_macvlan_sibling(session, ns, macvtap_of(box)));
 }
 
+TEST_CASE("macvlan sibling: of several that make it at once each gets the one") {
+  const Host host;
+  const Surroundings around;
+  const Netns box("box");
+  if (!run(words("ip link add link lan0 name tap0 netns box type macvtap mode bridge")).ok())
+    SLICER_SKIP("no macvtap in this kernel");
+  const net::Netns ns = got(net::Netns::open(box.path()));
+  std::vector<Background> makers;
+  for (int i = 0; i < 4; ++i)
+    makers.emplace_back([&] {
+      RouteSocket own = got(RouteSocket::open_in(ns));
+      const Result<int> index = net::ensure_macvlan_sibling(own, ns, macvtap_of(box));
+      (void)must("touch /run/" + std::string(index ? "made-" : "failed-") + std::to_string(getpid()));
+      (void)pause();
+    });
+  CHECK(eventually([] { return words(run({"sh", "-c", "ls /run | grep -e made- -e failed-"}).out).size() == 4; }));
+  CHECK(run({"sh", "-c", "ls /run | grep failed-"}).out.empty());
+}
+
 TEST_CASE("macvlan sibling: where it could not reach the guest there is none") {
   const Host host;
   const Surroundings around;

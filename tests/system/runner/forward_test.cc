@@ -12,8 +12,10 @@
 
 #include "runner/forward/guest_way.h"
 #include "runner/forward/relay.h"
+#include "runner/lease/address_book.h"
 #include "tests/system/fixture/host.h"
 #include "tests/system/fixture/process.h"
+#include "tests/system/macvtap/macvtap_support.h"
 #include "tests/system/runner/runner_support.h"
 
 namespace slicer::test {
@@ -59,9 +61,10 @@ class PatientServer {
  private:
   static UniqueFd listening(const std::string& netns) {
     UniqueFd fd;
-    in_netns(netns, [&] { fd = UniqueFd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)); });
-    sockaddr_in at = loopback(kPort);
-    at.sin_addr.s_addr = htonl(INADDR_ANY);
+    in_netns(netns, [&] { fd = UniqueFd(socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0)); });
+    sockaddr_in6 at = {};  // both families
+    at.sin6_family = AF_INET6;
+    at.sin6_port = htons(kPort);
     if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&at), sizeof at) != 0 || listen(fd.get(), 16) != 0)
       give_up("listen in the guest");
     return fd;
@@ -169,6 +172,33 @@ TEST_CASE("port forward: the relay carries both ways, to the last word of each e
   CHECK(relay.listen({.listen_port = port}).error().kind == Kind::kBusy);
   REQUIRE(eventfd_write(end.get(), 1) == 0);
   relay.run({end.get()});  // returns
+}
+
+TEST_CASE("port forward: a macvtap's guest by a link beside it, whoever else on the LAN says that he is it") {
+  const Host host;
+  const Surroundings around;
+  if (!run(words("ip link add link lan0 name probe type macvtap")).ok()) SLICER_SKIP("no macvtap in this kernel");
+  (void)must("ip link del probe");
+  const macvtap::Vm vm(macvtap::static_conf());
+  VmRecord record;
+  record.name = vm.how.container_id;
+  record.placement = Placement::kPrivate;
+  record.netns = vm.box.path();
+  record.tap = "tap0";
+  record.mac = guest_entry(vm.result, record.name)["mac"];
+  record.addresses = {"198.51.100.220/24"};
+  const std::string own = runner::link_local_of(addr::parse_mac(record.mac).value()).text();
+  (void)must("ip addr add " + own + "/64 dev lan0 nodad", around.machine.path());
+
+  const PatientServer server(vm.guest.netns());
+  Relay relay(
+      [&](uint16_t to) -> Result<UniqueFd> { return runner::begin_connection(TRY(runner::find_way(record)), to); });
+  const uint16_t port = relay.listen({.guest_port = kPort}).value();
+  const UniqueFd end(eventfd(0, EFD_CLOEXEC));
+  const Background running([&] { relay.run({end.get()}); });
+  for (int i = 0; i < 3; ++i) CHECK(ask(port, "hello") == "you said hello");
+  CHECK(must("ip -6 neigh show dev slbeside", vm.box.path()).find(own + " lladdr " + record.mac + " PERMANENT") !=
+        std::string::npos);
 }
 
 TEST_CASE("runner vm port-forward: says where it listens, and ends with the VM") {

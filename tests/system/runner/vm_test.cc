@@ -322,7 +322,7 @@ TEST_CASE("runner vm new: a VM without an address says so") {
   const Machine machine;
   Runner::network("dhcp", true, {{"address", ""}, {"gateway", ""}});
   const Outcome made = Runner::start("demo-1", "dhcp");
-  CHECK(made.out == "demo-1 runs: no address (DHCP) on network 'dhcp' (qemu, tcg)\n");
+  CHECK(made.out == "demo-1 runs: address by DHCP (slicer-run list shows it) on network 'dhcp' (qemu, tcg)\n");
 }
 
 }  // namespace slicer::test
