@@ -64,7 +64,10 @@ Result<void> raise_macvtap(RouteSocket& session, int index, const std::string& a
     if (done) continue;
     Error error = std::move(done).error();
     if (error.sys_errno == EAFNOSUPPORT) continue;  // a kernel without IPv6
-    if (error.sys_errno == EADDRINUSE) error.kind = Kind::kExists;
+    if (error.sys_errno == EADDRINUSE) {
+      error.kind = Kind::kExists;
+      error.hint = "another link of the same parent has the guest's MAC: ask for another one";
+    }
     return std::unexpected(std::move(error));
   }
   return {};

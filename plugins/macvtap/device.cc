@@ -90,9 +90,7 @@ Result<net::Link> add_device(Call& call, const net::Link& parent, Undo& undo) {
   undo.push("delete macvtap", [&routes, index] { return net::delete_link(routes, index, net::DeleteWait::kNotice); });
   TRY(pass_mac_through(call, index));
   TRY(close_ipv6(call));
-  TRY(net::raise_macvtap(routes, index, call.attachment.alias())
-          .context(fmt::format("attach to '{}'", parent.name))
-          .hint("another link of the same parent has the guest's MAC: ask for another one"));
+  TRY(net::raise_macvtap(routes, index, call.attachment.alias()).context(fmt::format("attach to '{}'", parent.name)));
   return net::get_link(routes, index);
 }
 
