@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <CLI/App.hpp>
 #include <memory>
@@ -64,6 +65,36 @@ LaunchSpec launch_spec(const HostGroup& group, unsigned number, const chain::Con
   return spec;
 }
 
+/// The list without what `network reload` takes over.
+cni::Json without_lists(const chain::Conflist& network) {
+  cni::Json plugins = cni::Json::array();
+  for (const chain::PluginConf& plugin : network.plugins) {
+    cni::Json raw = plugin.raw;
+    if (plugin.type == "slicer-firewall")
+      for (const char* key : {"drop", "allow", "default", "log"}) raw.erase(key);
+    // A list that got its first entry brings the plugin along.
+    if (raw.size() > 2 || plugin.type != "slicer-firewall") plugins.push_back(std::move(raw));
+  }
+  return plugins;
+}
+
+/// What of a running VM is not as its group's file says now, and how it becomes so; empty: nothing.
+std::string stale_text(const VmRecord& record, const HostGroup& group, const chain::Conflist& network) {
+  std::vector<std::string> keys;
+  if (record.vcpus != group.vcpus) keys.emplace_back("vcpu");
+  if (record.ram_mib != group.ram_mib) keys.emplace_back("ram_mb");
+  const Result<chain::Conflist> then = chain::parse_conflist(record.conflist, record.network);
+  const bool network_differs = then && without_lists(*then) != without_lists(network);
+  if (network_differs) keys.emplace_back("network");
+  std::string text;
+  if (!keys.empty())
+    text = fmt::format(", with another {} than the file says; to take it over: slicer-run down {}, then up",
+                       fmt::join(keys, ", "), group.name);
+  if (then && !network_differs && record.conflist != network.bytes)
+    text += fmt::format("; changed lists: slicer-run network reload {}", network.name);
+  return text;
+}
+
 Result<void> plan_group(const Context& context, const HostGroup& group, const std::string& file, Plan& plan) {
   const std::vector<VmRecord> alive = TRY(list_alive_vms(context));
   TRY(check_group_is_ours(alive, group, file));
@@ -72,7 +103,7 @@ Result<void> plan_group(const Context& context, const HostGroup& group, const st
     const auto found = std::ranges::find(alive, group.vm_name(number), &VmRecord::name);
     if (found != alive.end()) {
       TRY(check_running(*found, group, file));
-      log_line(fmt::format("{} runs already", found->name));
+      log_line(fmt::format("{} runs already{}", found->name, stale_text(*found, group, network)));
       plan.running.push_back(*found);
       continue;
     }

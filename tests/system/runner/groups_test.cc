@@ -436,4 +436,26 @@ TEST_CASE("runner network rm: a host group's network; with the last isolated VM 
   CHECK(ruleset().find("chain isolation-forward") != std::string::npos);
 }
 
+TEST_CASE("runner up: says what of a running VM is not as the file says now, and what takes it over") {
+  const Machine machine;
+  write(kFile, file_of(group("sandbox", 1, kIsolated)));
+  REQUIRE(Runner::run(std::string("up --detach ") + kFile).ok());
+  const auto again = [&](const std::string& text) {
+    write(kFile, file_of(text));
+    const Outcome up = Runner::run(std::string("up --detach ") + kFile);
+    CHECK(up.ok());
+    return up.err;
+  };
+  CHECK(again(group("sandbox", 1, kIsolated)) == "slicer-run: sandbox-1 runs already\n");
+  const std::string lists = std::string(kIsolated) + "        drop: [198.51.100.0/24]\n";
+  CHECK(again(group("sandbox", 1, lists)) ==
+        "slicer-run: sandbox-1 runs already; changed lists: slicer-run network reload sandbox\n");
+  const std::string other =
+      "      vcpu: 2\n      network:\n        mode: isolated\n        range: \"169.254.104.0/24\"\n";
+  CHECK(
+      again(group("sandbox", 1, other)) ==
+      "slicer-run: sandbox-1 runs already, with another vcpu, network than the file says; to take it over: slicer-run "
+      "down sandbox, then up\n");
+}
+
 }  // namespace slicer::test
