@@ -16,6 +16,11 @@ TEST_PACKAGES=(
   doctest-dev clang-format-19 clang-tidy-19 clang-19 libclang-rt-19-dev shellcheck
   nftables iptables netcat-openbsd strace tcpdump dnsmasq-base procps systemd util-linux git python3 python3-pip
 )
+# To cross-compile for arm64 and to run what comes out; the libraries are that architecture's.
+ARM64_PACKAGES=(
+  crossbuild-essential-arm64 qemu-user-static qemu-system-arm libc6-dev:arm64 libnl-3-dev:arm64 libnl-route-3-dev:arm64
+  libnftnl-dev:arm64 libmnl-dev:arm64 libfmt-dev:arm64 libyaml-cpp-dev:arm64
+)
 
 # missing_packages NAME...: prints those that are not installed.
 missing_packages() {
