@@ -1,5 +1,6 @@
 # Cross-compiles for arm64 with Debian's packages: crossbuild-essential-arm64 and the libraries' -dev:arm64 ones
-# (`dpkg --add-architecture arm64`). Tests run under qemu-user-static.
+# (`dpkg --add-architecture arm64`); what is not installable beside this machine's own lies unpacked in build/arm64-root
+# (scripts/test --full puts it there). Tests run under qemu-user-static.
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR aarch64)
 set(CMAKE_C_COMPILER aarch64-linux-gnu-gcc)

@@ -19,8 +19,10 @@ TEST_PACKAGES=(
 # To cross-compile for arm64 and to run what comes out; the libraries are that architecture's.
 ARM64_PACKAGES=(
   crossbuild-essential-arm64 qemu-user-static qemu-system-arm libc6-dev:arm64 libnl-3-dev:arm64 libnl-route-3-dev:arm64
-  libnftnl-dev:arm64 libmnl-dev:arm64 libfmt-dev:arm64 libyaml-cpp-dev:arm64
+  libnftnl-dev:arm64 libmnl-dev:arm64 libip4tc-dev:arm64 libip6tc-dev:arm64 libfmt-dev:arm64 libyaml-cpp0.7:arm64
 )
+# Of those, the ones that cannot be installed beside this machine's own: unpacked into a folder.
+ARM64_UNPACKED=(libyaml-cpp-dev:arm64 libyaml-cpp0.7:arm64)
 
 # missing_packages NAME...: prints those that are not installed.
 missing_packages() {
@@ -48,4 +50,13 @@ install_packages() {
 apt_install() {
   export DEBIAN_FRONTEND=noninteractive
   apt-get -q update && apt-get -q install -y --no-install-recommends "$@"
+}
+
+# unpack_packages DIR NAME...: downloads packages and unpacks them there.
+unpack_packages() {
+  local root=$1 package
+  shift
+  rm -rf "$root" && mkdir -p "$root/debs" || return
+  (cd "$root/debs" && apt-get -q -o APT::Sandbox::User=root download "$@") || return
+  for package in "$root"/debs/*.deb; do dpkg -x "$package" "$root" || return; done
 }
