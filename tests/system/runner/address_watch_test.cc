@@ -2,17 +2,22 @@
 #include "runner/supervisor/address_watch.h"
 
 #include <doctest/doctest.h>
+#include <net/if.h>
+#include <netpacket/packet.h>
 #include <poll.h>
+#include <sys/socket.h>
 
 #include "lib/net/link.h"
 #include "lib/net/tap.h"
 #include "tests/system/fixture/guest.h"
 #include "tests/system/fixture/host.h"
+#include "tests/unit/runner/lease/messages.h"
 
 namespace slicer::test {
 namespace {
 
 using namespace std::chrono_literals;
+namespace lease_text = runner::test;
 using runner::AddressBook;
 using runner::SideTask;
 
@@ -83,6 +88,32 @@ TEST_CASE("address watch: what a guest uses is told at once, and told again only
   }));
   CHECK(watched.times[1] - watched.times[0] >= 1s);  // each is a write to the state
   CHECK(watched.told[1].seen_addresses == std::vector<std::string>{"2001:db8::7", "2001:db8::8"});
+}
+
+TEST_CASE("address watch: a lease is told, and told again when it is over") {
+  Watched watched;
+  UniqueFd server(socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0));
+  sockaddr_ll to = {};
+  to.sll_family = AF_PACKET;
+  to.sll_ifindex = static_cast<int>(if_nametoindex("tap0"));
+  const Bytes question = lease_text::dhcp_frame({.type = runner::DhcpType::kRequest}, kMac, 67);
+  const Bytes answer =
+      lease_text::dhcp_frame({.given = "192.0.2.50", .options = {{51, {0, 0, 0, 2}}}}, "02:00:5e:00:53:99", 68);
+  watched.guest->send(question);
+  REQUIRE(turn(*watched.task, 5000));
+  CHECK(watched.told.empty());
+  REQUIRE(sendto(server.get(), answer.data(), answer.size(), 0, reinterpret_cast<const sockaddr*>(&to), sizeof to) ==
+          static_cast<ssize_t>(answer.size()));
+  REQUIRE(turn(*watched.task, 5000));
+  REQUIRE(watched.told.size() == 1);
+  CHECK(watched.told[0].lease.value().address == "192.0.2.50/24");
+  // Nothing more is heard: the task asks to be woken.
+  REQUIRE(watched.task->next_wakeup() != SideTask::Clock::time_point::max());
+  REQUIRE(eventually([&] {
+    (void)turn(*watched.task, 10);
+    return watched.told.size() == 2;
+  }));
+  CHECK_FALSE(watched.told[1].lease);
 }
 
 TEST_CASE("address watch: a guest that floods its link is heard in part, and does not keep the supervisor busy") {

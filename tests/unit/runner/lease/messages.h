@@ -10,7 +10,7 @@
 #include "lib/addr/mac.h"
 #include "runner/lease/dhcp.h"
 
-namespace slicer::test {
+namespace slicer::runner::test {
 
 using Bytes = std::vector<uint8_t>;
 
@@ -117,4 +117,4 @@ inline Bytes neighbour_frame(uint8_t type, const std::string& mac, const std::st
   return frame;
 }
 
-}  // namespace slicer::test
+}  // namespace slicer::runner::test
