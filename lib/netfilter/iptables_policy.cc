@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 namespace slicer::netfilter {
@@ -29,27 +30,54 @@ std::string end_chain(const std::string& id, PolicyVerdict verdict) {
   return verdict == PolicyVerdict::kAllow ? ipt_pass_chain(id) : ipt_drop_chain(id);
 }
 
-/// What still has rules to be told apart by ports: pieces of one address range.
-std::vector<IptRule> port_rules(const IptPolicySpec& spec, const std::vector<PortVerdict>& pieces) {
+/// Ports of one address range, and where they lead.
+struct PortStep {
+  PortRange ports = {};
+  std::string target = {};
+};
+
+std::vector<IptRule> port_rules(const addr::IpRange& range, std::span<const PortStep> steps) {
   std::vector<IptRule> rules;
-  for (const PortVerdict& piece : pieces) {
+  for (const PortStep& step : steps) {
     for (const uint8_t protocol : {uint8_t{IPPROTO_TCP}, uint8_t{IPPROTO_UDP}}) {
-      IptRule rule{.family = spec.family};
-      rule.to_range(piece.addresses).ports(protocol, piece.ports).go(end_chain(spec.id, piece.verdict));
+      IptRule rule{.family = range.family()};
+      rule.to_range(range).ports(protocol, step.ports).go(step.target);
       rules.push_back(std::move(rule));
     }
   }
   return rules;
 }
 
-std::vector<IptLeaf> port_leaves(const IptPolicySpec& spec, const CompiledPolicy& policy) {
+/// A tree over the ports of one address range; the rules of its root.
+std::vector<IptRule> port_tree(const IptTree& tree, const addr::IpRange& range, std::vector<PortStep> steps,
+                               IptChains& chains) {
+  constexpr size_t kSteps = kFanout / 2;  // each is a rule of TCP and one of UDP
+  while (steps.size() > kSteps) {
+    std::vector<PortStep> above;
+    for (std::span<const PortStep> left = steps; !left.empty();) {
+      const auto part = left.first(std::min(kSteps, left.size()));
+      left = left.subspan(part.size());
+      const std::string name = node_name(tree.node_prefix, chains.size());
+      std::vector<IptRule> rules = port_rules(range, part);
+      rules.push_back(IptRule{.family = range.family()}.go(tree.miss));
+      chains[name] = std::move(rules);
+      above.push_back({.ports = {.first = part.front().ports.first, .last = part.back().ports.last}, .target = name});
+    }
+    steps = std::move(above);
+  }
+  return port_rules(range, steps);
+}
+
+std::vector<IptLeaf> port_leaves(const IptTree& tree, const std::string& id, const CompiledPolicy& policy,
+                                 IptChains& chains) {
   std::vector<IptLeaf> leaves;
   for (auto piece = policy.ports.begin(); piece != policy.ports.end();) {
-    const auto end = std::find_if(piece, policy.ports.end(),
-                                  [&](const PortVerdict& one) { return one.addresses != piece->addresses; });
-    if (piece->addresses.family() == spec.family)
-      leaves.push_back({.range = piece->addresses, .rules = port_rules(spec, {piece, end})});
-    piece = end;
+    const addr::IpRange range = piece->addresses;
+    std::vector<PortStep> steps;
+    for (; piece != policy.ports.end() && piece->addresses == range; ++piece)
+      steps.push_back({.ports = piece->ports, .target = end_chain(id, piece->verdict)});
+    if (range.family() == tree.family)
+      leaves.push_back({.range = range, .rules = port_tree(tree, range, std::move(steps), chains)});
   }
   return leaves;
 }
@@ -165,14 +193,14 @@ IptChains policy_chains(const IptPolicySpec& spec, const CompiledPolicy& policy)
   std::vector<IptRule> rules = build_tree({.family = spec.family, .node_prefix = root + "-n", .miss = fallback},
                                           address_leaves(spec, policy), chains);
   rules.push_back(IptRule{.family = spec.family}.go(fallback));
-  std::vector<IptLeaf> ports = port_leaves(spec, policy);
+  const IptTree tree{.family = spec.family, .node_prefix = root + "-p", .miss = addresses};
+  std::vector<IptLeaf> ports = port_leaves(tree, spec.id, policy, chains);
   if (ports.empty()) {
     chains[root] = std::move(rules);
     return chains;
   }
   chains[addresses] = std::move(rules);
-  std::vector<IptRule> port_root =
-      build_tree({.family = spec.family, .node_prefix = root + "-p", .miss = addresses}, std::move(ports), chains);
+  std::vector<IptRule> port_root = build_tree(tree, std::move(ports), chains);
   port_root.push_back(IptRule{.family = spec.family}.go(addresses));
   chains[root] = std::move(port_root);
   return chains;

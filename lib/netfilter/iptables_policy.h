@@ -2,7 +2,8 @@
 // Policies as chains of the table mangle (docs/slicer-firewall.md, "iptables"). Pure. Private to the iptables files.
 //
 //   slicer-pol-ID        TCP and UDP to the tree of ports, everything to the tree of addresses
-//   slicer-pol-ID-pXXX   tree of ports: at most kFanout rules in a chain, each leads to a part of what is below it
+//   slicer-pol-ID-pXXX   tree of addresses with ports, then of ports: at most kFanout rules in a chain, each leads to a
+//                        part of what is below it
 //   slicer-pol-ID-aXXX   tree of addresses
 //   slicer-pol-ID-drop, slicer-pol-ID-pass   the ends; their rules count
 //

@@ -310,7 +310,7 @@ TEST_CASE("policy: ADD killed at any system call, then DEL: nothing of the VM is
            }(),
        .call = call_of(1),
        .first = 40,
-       .step = 2},
+       .step = is_legacy() ? 5 : 2},
       [&] { (void)add_bridge(chain, 1); },
       [&](const KillOutcome& outcome) {
         INFO("killed at system call ", outcome.syscalls, " ", outcome.name);
@@ -331,7 +331,7 @@ TEST_CASE("policy: DEL killed at any system call, then DEL again: nothing of the
   whole["prevResult"] = add_chain(chain, call_of(1));
   del_chain(chain, whole["prevResult"], call_of(1));
   const long rounds = kill_at_every_syscall(
-      {.plugin = kPlugin, .conf = whole, .call = call_of(1, "DEL"), .first = 40, .step = 2},
+      {.plugin = kPlugin, .conf = whole, .call = call_of(1, "DEL"), .first = 40, .step = is_legacy() ? 5 : 2},
       [&] { (void)add_chain(chain, call_of(1)); },
       [&](const KillOutcome& outcome) {
         INFO("killed at system call ", outcome.syscalls, " ", outcome.name);
