@@ -42,7 +42,8 @@ struct Watched {
 
   Watched() {
     net::RouteSocket session = net::RouteSocket::open().value();
-    REQUIRE(net::create_tap(nullptr, session, {.name = "tap0"}));
+    // The host itself says nothing on it.
+    REQUIRE(net::create_tap(nullptr, session, {.name = "tap0", .no_ipv6_link_local = true}));
     guest.emplace(TapPlace{.tap = "tap0", .netns = Host::netns()});
     task = runner::watch_addresses(net::Netns::current().value(), net::get_link(session, "tap0").value(),
                                    addr::parse_mac(kMac).value(),
