@@ -6,7 +6,6 @@
 #include <set>
 
 #include "ipam/client.h"
-#include "ipam/config.h"
 #include "lib/base/log.h"
 #include "lib/net/arp_probe.h"
 #include "lib/net/route.h"
@@ -42,8 +41,8 @@ Result<std::optional<Conflict>> find_conflict(Call& call, const net::Link& devic
   return std::nullopt;
 }
 
-bool is_requested(const ipam::Config& config, const Ip& ip) {
-  return std::ranges::find(config.requested, ip) != config.requested.end();
+bool is_requested(const Call& call, const Ip& ip) {
+  return std::ranges::find(call.requested, ip) != call.requested.end();
 }
 
 /// The pool may be empty only because of what others have.
@@ -55,7 +54,6 @@ Error with_conflicts(Error error, const std::set<Ip>& taken) {
 
 /// Asked outside of the store's lock: ADDs of other VMs do not wait for the LAN.
 Result<cni::CniResult> reserve_own(Call& call, const net::Link& device) {
-  const ipam::Config config = TRY(ipam::parse_config(call.request.conf, call.request.env));
   std::set<Ip> taken;
   const ipam::Search search{.in_use = [&](const Ip& ip) -> Result<bool> {
     return taken.contains(ip) || TRY(net::is_own_address(call.host, ip));
@@ -69,7 +67,7 @@ Result<cni::CniResult> reserve_own(Call& call, const net::Link& device) {
     undo.commit();
     if (!conflict) return addresses;
     TRY(ipam::give_up(call.request, conflict->ip));
-    if (is_requested(config, conflict->ip))
+    if (is_requested(call, conflict->ip))
       return fail(Kind::kExists, fmt::format("reserve the requested address: {}", conflict->text()), kProbeHint);
     log_line(conflict->text() + ", giving the next one");
     taken.insert(conflict->ip);

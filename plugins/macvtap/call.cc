@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include "ipam/config.h"
 #include "lib/base/log.h"
 
 namespace slicer::macvtap {
@@ -35,7 +36,11 @@ Result<Call> open_call(const cni::Request& request) {
                             "private one",
                             request.env.netns),
                 "make one (ip netns add NAME) and pass its path; for a VM in the host's namespace use slicer-bridge");
-  return open_with(request, std::move(config));
+  std::vector<addr::Ip> requested;
+  if (request.conf.ipam_type == "slicer-ipam") requested = TRY(ipam::parse_config(request.conf, request.env)).requested;
+  Call call = TRY(open_with(request, std::move(config)));
+  call.requested = std::move(requested);
+  return call;
 }
 
 Result<Call> open_cleanup_call(const cni::Request& request) {

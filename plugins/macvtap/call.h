@@ -24,11 +24,12 @@ struct Call {
   Config config;
   cni::Attachment attachment;
   net::RouteSocket host;
-  std::optional<Sandbox> sandbox = {};  ///< absent: none at all (DEL, GC, STATUS)
+  std::vector<addr::Ip> requested = {};  ///< addresses asked for from slicer-ipam
+  std::optional<Sandbox> sandbox = {};   ///< absent: none at all (DEL, GC, STATUS)
 };
 
-/// Checks the configuration, then opens the host's namespace and CNI_NETNS. Errors: as parse_config() and
-/// net::Netns::open(); kHostNetns.
+/// Checks the configuration, slicer-ipam's too, then opens the host's namespace and CNI_NETNS. Errors: as
+/// parse_config() and net::Netns::open(); kHostNetns.
 Result<Call> open_call(const cni::Request& request);
 /// The same for DEL and GC, whose configuration may be broken. The host's own namespace is none for them.
 Result<Call> open_cleanup_call(const cni::Request& request);

@@ -76,6 +76,14 @@ Result<void> parse_guards(const Json& conf, Config& config) {
   return {};
 }
 
+/// Keys without a type would be no addresses at all: the LAN's DHCP server's.
+Result<void> check_ipam(const Json& conf) {
+  const Json ipam = TRY(cni::object_field(conf, "ipam"));
+  if (ipam.empty() || !TRY(cni::string_field(ipam, "type").context("\"ipam\"")).empty()) return {};
+  return fail(Kind::kInvalidConfig, "\"ipam\": \"type\" is missing",
+              "add \"type\": \"slicer-ipam\", or leave \"ipam\" out for addresses of the LAN's DHCP server");
+}
+
 }  // namespace
 
 Result<Config> parse_config(const cni::NetConf& conf, const cni::Environment& env) {
@@ -88,6 +96,7 @@ Result<Config> parse_config(const cni::NetConf& conf, const cni::Environment& en
   config.dns = TRY(parse_dns(raw));
   config.mac = TRY(parse_mac(conf, env));
   TRY(parse_guards(raw, config));
+  TRY(check_ipam(raw));
   return config;
 }
 

@@ -85,6 +85,7 @@ TEST_CASE("macvtap config: what cannot be is refused with key and value") {
   CHECK(refusal(R"({"mtu": "1500"})") == "\"mtu\": expected an integer, got \"1500\"");
   CHECK(refusal(R"({"parent": 1})") == "\"parent\": expected a string, got 1");
   CHECK(refusal(R"({"parent": "a-name-of-sixteen"})").find("\"parent\": 'a-name-of-sixteen' cannot name a link") == 0);
+  CHECK(refusal(R"({"ipam": {"gateway": "192.0.2.1/24"}})") == "\"ipam\": \"type\" is missing");
   CHECK(refusal(R"({"probe": 0})") == "\"probe\": expected true or false, got 0");
   CHECK(refusal(R"({"dns": {"nameservers": ["router"]}})").find("\"dns\": \"nameservers\": ") == 0);
 }
