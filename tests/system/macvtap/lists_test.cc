@@ -4,6 +4,8 @@
 #include <cstdio>
 
 #include "lib/net/netns.h"
+#include "lib/netfilter/logged_packet.h"
+#include "lib/netfilter/packet_log.h"
 #include "lib/netfilter/vm_policy.h"
 #include "tests/system/fixture/kill_at_syscall.h"
 #include "tests/system/fixture/reach.h"
@@ -258,6 +260,23 @@ TEST_CASE("macvtap lists: in DHCP mode, too") {
   open.target_ip = "198.51.100.4";
   CHECK(wire.passes(udp_frame(open, 9, "open-udp"), "open-udp"));
   CHECK_FALSE(wire.passes(udp_frame(wire.ends, 9, "closed-udp"), "closed-udp"));
+}
+
+TEST_CASE("macvtap lists: what is dropped is told of, as the packet that it was") {
+  const Host host;
+  const Wire wire(quick_conf(), {{"drop", {"198.51.100.3"}}, {"log", true}});
+  std::optional<slicer::netfilter::PacketLog> log;
+  in_netns(wire.box.path(), [&] { log = slicer::netfilter::PacketLog::open(slicer::netfilter::kLogGroup).value(); });
+  CHECK_FALSE(wire.passes(udp_frame(wire.ends, 9, "closed-udp"), "closed-udp"));
+  std::string told;
+  CHECK(eventually([&] {
+    log->read([&](std::span<const uint8_t> message) {
+      const auto packet = slicer::netfilter::parse_logged_packet(message);
+      if (packet) told += packet->prefix + packet_text(*packet);
+    });
+    return !told.empty();
+  }));
+  CHECK(told == "slicer:lan udp 198.51.100.220:40000 -> 198.51.100.3:9");
 }
 
 TEST_CASE("macvtap lists: CHECK finds changes, DEL and GC leave nothing") {
