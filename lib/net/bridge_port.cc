@@ -192,6 +192,9 @@ Result<std::vector<int>> list_ports(RouteSocket& ns, int bridge) {
 
 namespace {
 
+constexpr const char* kVlanHint =
+    "VLANs need a kernel with CONFIG_BRIDGE_VLAN_FILTERING and a bridge with vlan_filtering 1";
+
 Result<void> change_vlan(RouteSocket& ns, uint16_t type, int link, const PortVlan& vlan, bool self) {
   ifinfomsg head = {};
   head.ifi_family = AF_BRIDGE;
@@ -214,7 +217,7 @@ Result<void> change_vlan(RouteSocket& ns, uint16_t type, int link, const PortVla
   return ns
       .transact(request, (type == RTM_SETLINK ? "add VLAN " : "delete VLAN ") + std::to_string(vlan.id) + " on link " +
                              std::to_string(link))
-      .hint("VLANs need a kernel with CONFIG_BRIDGE_VLAN_FILTERING and a bridge with vlan_filtering 1");
+      .hint(kVlanHint);
 }
 
 }  // namespace
@@ -251,14 +254,15 @@ Result<std::vector<PortVlan>> list_vlans(RouteSocket& ns, int port) {
   question.header(head);
   std::vector<PortVlan> vlans;
   TRY(ns.dump(
-      question, "list VLANs of " + port_text(port),
-      [&](nlmsghdr& message) {
-        int left = nlmsg_attrlen(&message, sizeof(br_vlan_msg));
-        for (nlattr* each = nlmsg_attrdata(&message, sizeof(br_vlan_msg)); nla_ok(each, left);
-             each = nla_next(each, &left))
-          if (nla_type(each) == BRIDGE_VLANDB_ENTRY) read_vlan(each, vlans);
-      },
-      [&] { vlans.clear(); }));
+            question, "list VLANs of " + port_text(port),
+            [&](nlmsghdr& message) {
+              int left = nlmsg_attrlen(&message, sizeof(br_vlan_msg));
+              for (nlattr* each = nlmsg_attrdata(&message, sizeof(br_vlan_msg)); nla_ok(each, left);
+                   each = nla_next(each, &left))
+                if (nla_type(each) == BRIDGE_VLANDB_ENTRY) read_vlan(each, vlans);
+            },
+            [&] { vlans.clear(); })
+          .hint(kVlanHint));
   return vlans;
 }
 

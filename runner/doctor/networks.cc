@@ -10,6 +10,7 @@
 #include "lib/net/link.h"
 #include "runner/chain/runtime.h"
 #include "runner/doctor/checks.h"
+#include "runner/doctor/known_keys.h"
 
 namespace slicer::runner::doctor {
 namespace {
@@ -67,6 +68,15 @@ bool bridge_exists(const std::string& bridge) {
   return link && *link;
 }
 
+void check_keys(const Conflist& network, Findings& findings) {
+  for (const chain::PluginConf& plugin : network.plugins)
+    for (const NearMiss& miss : near_misses(plugin.raw))
+      findings.warn("conflist",
+                    fmt::format("network '{}' ({}): {} does not know the key \"{}\" and ignores it", network.name,
+                                network.file, plugin.type, miss.key),
+                    fmt::format("\"{}\" was meant? Then write it so", miss.meant));
+}
+
 void check_folder(const Settings& settings, const chain::Listing& listing, Findings& findings) {
   for (const chain::Listing::Broken& broken : listing.broken)
     findings.fail("conflist", broken.error.message,
@@ -99,6 +109,7 @@ std::vector<CheckedNetwork> check_networks(const Settings& settings, Findings& f
                     "mend the file");
       continue;
     }
+    check_keys(network, findings);
     bool good = true;
     for (const std::string& program : programs_of(network, *facts))
       good = check_program(runtime, network, program, findings) && good;

@@ -183,19 +183,6 @@ TEST_CASE("bridge fault: forwarding that cannot be switched on takes the whole f
   CHECK(difference(before, snapshot()) == "");
 }
 
-TEST_CASE("bridge fault: CHECK names the link that a VLAN's gateway address belongs on") {
-  const Host host;
-  const Netns netns("vm-1");
-  const Json conf = with(demo_conf(), "device", "veth");
-  const Json result = add(conf, private_call("ADD", netns));
-  (void)must("ip link add slicer0.10 type veth peer name other");
-  (void)must("ip link set slicer0.10 up");
-  const Answer answer = call(with(with(conf, "vlan", 10), "prevResult", result), private_call("CHECK", netns));
-  INFO(answer.text());
-  CHECK(answer.code() == 105);
-  CHECK(answer.json.value("details", "") == "ip addr add 192.0.2.1/24 dev slicer0.10");
-}
-
 TEST_CASE("bridge fault: a TAP device that cannot be opened is said, and nothing is left") {
   const Host host;
   (void)must("touch /run/nothing");

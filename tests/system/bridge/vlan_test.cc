@@ -87,6 +87,18 @@ TEST_CASE("bridge vlan: CHECK sees a VLAN that is missing, changed or too many")
   CHECK(extra.msg().find("still in VLAN 1") != std::string::npos);
 }
 
+TEST_CASE("bridge vlan: CHECK names the link that the gateway's address belongs on") {
+  const Host host;
+  if (!filters_vlans()) SLICER_SKIP(kMissing);
+  const Json conf = vlan_conf(10);
+  const Json result = add(conf, host_call("ADD"));
+  (void)must("ip addr flush dev slicer0.10");
+  const Answer answer = call(with(conf, "prevResult", result), host_call("CHECK"));
+  INFO(answer.text());
+  CHECK(answer.code() == 105);
+  CHECK(answer.json.value("details", "") == "ip addr add 192.0.2.1/25 dev slicer0.10");
+}
+
 TEST_CASE("bridge vlan: a trunk carries its VLANs with their tags, and no other") {
   const Host host;
   if (!filters_vlans()) SLICER_SKIP(kMissing);

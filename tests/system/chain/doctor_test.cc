@@ -72,6 +72,18 @@ TEST_CASE("doctor: exits 1 exactly when something fails, and says so in words") 
   CHECK(report.outcome.exit_code == 1);
 }
 
+TEST_CASE("doctor: a mistyped key, which the plugin ignores, is told with the right one") {
+  const OneNetwork host;
+  Json list = network_list("slicer", "slicer0", kSubnet);
+  list["plugins"][0]["isgateway"] = true;
+  list["plugins"][0]["x-comment"] = "ours";
+  write_list("51-slicer.conflist", list);
+  const Report report;
+  CHECK(contains(report.of("conflist"), "warn: network 'slicer' (/etc/cni/net.d/51-slicer.conflist): slicer-bridge"));
+  CHECK(contains(report.of("conflist"), "\"isgateway\""));
+  CHECK_FALSE(contains(report.of("conflist"), "x-comment"));
+}
+
 TEST_CASE("doctor: plugins that are absent, no programs of CNI, or of other versions") {
   const OneNetwork host;
   write_text("/run/bin/tired", "#!/bin/sh\nexit 3\n");
