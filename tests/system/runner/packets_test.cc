@@ -15,6 +15,7 @@
 #include "runner/supervisor/packet_share.h"
 #include "tests/system/firewall/policy_support.h"
 #include "tests/system/isolated/isolated_support.h"
+#include "tests/system/macvtap/macvtap_support.h"
 
 using namespace slicer::test;
 using slicer::runner::SharedPackets;
@@ -92,6 +93,24 @@ TEST_CASE("packets: what an isolated VM's lists drop is told, from its own names
   CHECK(has(line, "Z dropped: from the VM, udp " + vm.ip() + ":"));
   CHECK(has(line, " -> 203.0.113.9:7777, by the lists of network 'sandbox'\n"));
   CHECK(slicer::runner::read_own_packets(kSettings, record).error().kind == slicer::Kind::kBusy);
+}
+
+TEST_CASE("packets: on a macvtap, where a packet has its Ethernet header on when the lists see it") {
+  const Host host;
+  const Surroundings around;
+  const macvtap::Vm vm(macvtap::quick_conf());
+  const Json firewall = {{"cniVersion", "1.1.0"},      {"name", "lan"}, {"type", "slicer-firewall"},
+                         {"drop", {"203.0.113.0/24"}}, {"log", true},   {"prevResult", vm.result}};
+  const Answer answer = call_plugin("slicer-firewall", firewall, vm.how);
+  if (answer.code() == 106) SLICER_SKIP("this kernel has no netdev egress hook");
+  REQUIRE_MESSAGE(answer.ok(), answer.text());
+  const VmRecord record = record_of(vm.how, vm.result);
+  const slicer::Result<std::unique_ptr<SideTask>> task = slicer::runner::read_own_packets(kSettings, record);
+  REQUIRE(task.has_value());
+  try_internet(vm.guest.netns(), 7777);
+  CHECK(serve({task->get()}, [&] { return has(packets_of(record), ":7777, "); }));
+  CHECK_MESSAGE(has(packets_of(record), "Z dropped: from the VM, udp " + vm.ip() + ":"), packets_of(record));
+  CHECK(has(packets_of(record), " -> 203.0.113.9:7777, by the lists of network 'lan'\n"));
 }
 
 TEST_CASE("packets: on a bridge one supervisor reads for all, and another takes over when it ends") {
