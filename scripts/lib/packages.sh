@@ -24,11 +24,15 @@ ARM64_PACKAGES=(
 # Of those, the ones that cannot be installed beside this machine's own: unpacked into a folder.
 ARM64_UNPACKED=(libyaml-cpp-dev:arm64 libyaml-cpp0.7:arm64)
 
-# missing_packages NAME...: prints those that are not installed.
+# missing_packages NAME[:ARCH]...: prints those that are not installed; without ARCH this machine's own is meant.
 missing_packages() {
-  local name
+  local name own
+  own=$(dpkg --print-architecture)
   for name in "$@"; do
-    [ "$(dpkg-query -W -f '${db:Status-Status}' "$name" 2>/dev/null)" = installed ] || printf '%s\n' "$name"
+    dpkg-query -W -f '${Package} ${Package}:${Architecture} ${Architecture} ${db:Status-Status}\n' "$name" 2>/dev/null |
+      awk -v name="$name" -v own="$own" '
+        $4 == "installed" && ($2 == name || ($1 == name && ($3 == own || $3 == "all"))) { found = 1 }
+        END { exit !found }' || printf '%s\n' "$name"
   done
 }
 
