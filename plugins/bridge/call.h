@@ -7,17 +7,10 @@
 
 #include "lib/cni/attachment.h"
 #include "lib/cni/plugin_main.h"
-#include "lib/net/netlink.h"
-#include "lib/net/netns.h"
+#include "lib/net/sandbox.h"
 #include "plugins/bridge/config.h"
 
 namespace slicer::bridge {
-
-/// The private namespace of an attachment, opened once.
-struct Sandbox {
-  net::Netns ns;
-  net::RouteSocket routes;
-};
 
 struct Call {
   const cni::Request& request;
@@ -25,7 +18,7 @@ struct Call {
   cni::Attachment attachment;
   net::RouteSocket host;
   std::string machine_id = {};
-  std::optional<Sandbox> sandbox = {};  ///< absent: the host's namespace, or none at all (DEL, GC, STATUS)
+  std::optional<net::Sandbox> sandbox = {};  ///< absent: the host's namespace, or none at all (DEL, GC, STATUS)
 
   /// Where CNI_IFNAME goes. ADD and CHECK only.
   [[nodiscard]] bool in_host() const { return !sandbox.has_value(); }

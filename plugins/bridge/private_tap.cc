@@ -40,7 +40,7 @@ Error mismatch(const Call& call, const std::string& name, const std::string& cau
 }  // namespace
 
 Result<Attached> add_private_tap(Call& call, const Bridge& bridge, const GuestPlan& guest, Undo& undo) {
-  Sandbox& sandbox = *call.sandbox;
+  net::Sandbox& sandbox = *call.sandbox;
   const HostVeth veth =
       TRY(add_host_veth(call, bridge, {.name = call.attachment.kernel_name('x'), .mac = device_mac(call, "inner")},
                         guest.mtu_bytes, undo));

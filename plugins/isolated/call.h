@@ -7,26 +7,19 @@
 
 #include "lib/cni/attachment.h"
 #include "lib/cni/plugin_main.h"
-#include "lib/net/netlink.h"
-#include "lib/net/netns.h"
+#include "lib/net/sandbox.h"
 #include "lib/netfilter/isolation.h"
 #include "plugins/isolated/config.h"
 
 namespace slicer::isolated {
-
-/// The private namespace of an attachment, opened once.
-struct Sandbox {
-  net::Netns ns;
-  net::RouteSocket routes;
-};
 
 struct Call {
   const cni::Request& request;
   Config config;
   cni::Attachment attachment;
   net::RouteSocket host;
-  std::string machine_id = {};          ///< read once
-  std::optional<Sandbox> sandbox = {};  ///< absent: none at all (DEL, GC, STATUS)
+  std::string machine_id = {};               ///< read once
+  std::optional<net::Sandbox> sandbox = {};  ///< absent: none at all (DEL, GC, STATUS)
 
   /// The ends of the veth pair: on the host, and in the namespace.
   [[nodiscard]] std::string host_end() const { return attachment.kernel_name('s'); }

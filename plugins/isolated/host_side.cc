@@ -119,7 +119,7 @@ Result<void> find_sandbox(Call& call) {
   std::optional<net::Netns> ns = TRY(net::find_named_netns(call.host, *end->peer_netnsid));
   if (!ns) return {};
   net::RouteSocket routes = TRY(net::RouteSocket::open_in(*ns));
-  call.sandbox = Sandbox{.ns = std::move(*ns), .routes = std::move(routes)};
+  call.sandbox = net::Sandbox{.ns = std::move(*ns), .routes = std::move(routes)};
   return {};
 }
 

@@ -8,12 +8,6 @@
 namespace slicer::macvtap {
 namespace {
 
-Result<Sandbox> open_sandbox(const std::string& path) {
-  net::Netns ns = TRY(net::Netns::open(path));
-  net::RouteSocket routes = TRY(net::RouteSocket::open_in(ns));
-  return Sandbox{.ns = std::move(ns), .routes = std::move(routes)};
-}
-
 Result<Call> open_with(const cni::Request& request, Config config) {
   const cni::Environment& env = request.env;
   net::RouteSocket host = TRY(net::RouteSocket::open());
@@ -21,7 +15,7 @@ Result<Call> open_with(const cni::Request& request, Config config) {
             .config = std::move(config),
             .attachment = {.network = request.conf.name, .container_id = env.container_id, .ifname = env.ifname},
             .host = std::move(host)};
-  if (request.netns_present && !request.host_netns) call.sandbox = TRY(open_sandbox(env.netns));
+  if (request.netns_present && !request.host_netns) call.sandbox = TRY(net::open_sandbox(env.netns));
   return call;
 }
 

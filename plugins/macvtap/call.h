@@ -7,25 +7,18 @@
 
 #include "lib/cni/attachment.h"
 #include "lib/cni/plugin_main.h"
-#include "lib/net/netlink.h"
-#include "lib/net/netns.h"
+#include "lib/net/sandbox.h"
 #include "plugins/macvtap/config.h"
 
 namespace slicer::macvtap {
-
-/// The private namespace of an attachment, opened once.
-struct Sandbox {
-  net::Netns ns;
-  net::RouteSocket routes;
-};
 
 struct Call {
   const cni::Request& request;
   Config config;
   cni::Attachment attachment;
   net::RouteSocket host;
-  std::vector<addr::Ip> requested = {};  ///< addresses asked for from slicer-ipam
-  std::optional<Sandbox> sandbox = {};   ///< absent: none at all (DEL, GC, STATUS)
+  std::vector<addr::Ip> requested = {};      ///< addresses asked for from slicer-ipam
+  std::optional<net::Sandbox> sandbox = {};  ///< absent: none at all (DEL, GC, STATUS)
 };
 
 /// Checks the configuration, slicer-ipam's too, then opens the host's namespace and CNI_NETNS. Errors: as
