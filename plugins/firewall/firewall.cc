@@ -32,6 +32,7 @@ struct Call {
   std::optional<IsolatedSide> isolated = {};  ///< its lists stand in its own namespace
   std::optional<MacvtapSide> macvtap = {};    ///< the same
   bool segregated = false;  ///< VMs reach each other through the host: because of this call's policies, or earlier ones
+  bool was_segregated = false;  ///< because of earlier ones
 
   [[nodiscard]] SegregationSpec segregation() const { return {.side = side, .guests = guests}; }
 };
@@ -133,10 +134,10 @@ Result<Call> open_call(const cni::Request& request) {
   }
   TRY(check_enforceable(call));
   const Config& set = call.config;
-  call.segregated =
-      !call.side.bridge.empty() &&
-      (TRY(is_segregated(call.side)) || set.ingress == netfilter::Ingress::kIsolated ||
-       needs_segregation(set.lists, call.subnets) || (set.own && needs_segregation(*set.own, call.subnets)));
+  call.was_segregated = TRY(is_segregated(call.side));
+  call.segregated = !call.side.bridge.empty() && (call.was_segregated || set.ingress == netfilter::Ingress::kIsolated ||
+                                                  needs_segregation(set.lists, call.subnets) ||
+                                                  (set.own && needs_segregation(*set.own, call.subnets)));
   return call;
 }
 
@@ -161,6 +162,12 @@ std::optional<netfilter::NetworkRules> wanted_rules(const Call& call) {
           .bridge = call.side.bridge, .subnets = call.subnets, .admin_chain = call.config.admin_chain}};
   rules.policy = policy_rules(call);
   rules.listed_bridge = call.side.bridge;
+  return rules;
+}
+
+/// The network's part: VMs keep what stands for them.
+netfilter::NetworkRules without_vms(netfilter::NetworkRules rules) {
+  if (rules.policy) rules.policy->vms.clear();
   return rules;
 }
 
@@ -190,24 +197,23 @@ Result<void> delete_proxies(const cni::Request& request) {
 
 }  // namespace
 
+// What can fail comes first and the VM's own policy last, in one transaction (iptables: one for each family). So a call
+// that fails leaves a running VM its older policy, and there is nothing of it to take back. The chains of the network
+// come before its bridge is segregated: the host must not answer a VM that asks for its own address.
 Result<cni::CniResult> add(const cni::Request& request) {
   Call call = TRY(open_call(request));
   const auto rules = wanted_rules(call);
   Undo undo;
-  if (rules) {
-    if (call.config.own && !call.isolated)
-      undo.push("remove the VM's policy", [&call] {
-        return call.backend->remove_vms(call.config.network,
-                                        [&](const std::string& mark) { return is_owner(mark, call.attachment); });
-      });
-    TRY(call.backend->ensure(*rules));
-  }
   if (call.isolated) TRY(ensure_isolated_lists(*call.isolated));
   if (call.macvtap) TRY(ensure_macvtap_lists(*call.macvtap));
   if (call.segregated) {
-    undo.push("remove proxy entries", [&call] { return remove_proxies(call.host, call.side, call.guests); });
+    if (rules && !call.was_segregated) TRY(call.backend->ensure(without_vms(*rules)));
+    std::vector<addr::Ip> added = TRY(without_proxy(call.host, call.segregation()));
+    undo.push("remove proxy entries",
+              [&call, added = std::move(added)] { return remove_proxies(call.host, call.side, added); });
     TRY(ensure_segregated(call.host, call.segregation()));
   }
+  if (rules) TRY(call.backend->ensure(*rules));
   undo.commit();
   return call.result;
 }

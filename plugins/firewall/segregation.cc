@@ -71,6 +71,13 @@ Result<bool> is_segregated(const HostSide& side) {
   return TRY(net::read_sysctl(nullptr, delay_key(side.bridge, 4))) == "0";
 }
 
+Result<std::vector<addr::Ip>> without_proxy(net::RouteSocket& host, const SegregationSpec& spec) {
+  std::vector<addr::Ip> missing;
+  for (const addr::Ip& ip : spec.guests)
+    if (!ip.is_v4() && !TRY(net::has_proxy_neighbour(host, spec.side.bridge_index, ip))) missing.push_back(ip);
+  return missing;
+}
+
 Result<void> ensure_segregated(net::RouteSocket& host, const SegregationSpec& spec) {
   if (!TRY(is_segregated(spec.side))) TRY(segregate(host, spec.side));
   for (const int port : spec.side.ports) TRY(net::set_port_flags(host, port, {.isolated = true}));

@@ -24,6 +24,9 @@ struct SegregationSpec {
   std::vector<addr::Ip> guests = {};  ///< its addresses
 };
 
+/// Its IPv6 addresses that have no proxy entry: what an ADD that fails takes back.
+Result<std::vector<addr::Ip>> without_proxy(net::RouteSocket& host, const SegregationSpec& spec);
+
 /// Segregates the bridge, once: its proxy_arp_pvlan becomes 1, by which slicer-bridge knows that later ports are to be
 /// isolated; then the ports that are there. Then the attachment: its ports isolated, a proxy entry for each IPv6
 /// address. It stays until the bridge goes.

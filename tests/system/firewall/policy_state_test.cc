@@ -189,6 +189,30 @@ TEST_CASE("policy: a VM's own is one element; equal ones are one; the last user 
   CHECK(standing_rules() == network_only);
 }
 
+TEST_CASE("policy: a reload that fails leaves a running VM its older policy, and its proxy entry") {
+  const Host host;
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
+  Chain chain;
+  const Json older = own_policy(chain.firewall, {{"drop", {"192.0.2.0/24"}}});
+  const Json newer = own_policy(chain.firewall, {{"drop", {"192.0.2.0/24", "198.51.100.0/24"}}});
+  const Json result = add_bridge(chain, 1);
+  must_work(filter(older, result, 1));
+  const std::string before = fingerprint();
+  const std::string proxies = must("ip -6 neigh show proxy");
+  CHECK(proxies.find("2001:db8:2::2") != std::string::npos);
+  (void)must("sysctl -qw net.ipv4.conf.slicer0.proxy_arp_pvlan=0");  // so that there is something to set
+  (void)must("mount --bind /proc/sys /proc/sys");
+  (void)must("mount -o remount,ro,bind /proc/sys");
+  const Answer failed = filter(newer, result, 1);
+  (void)must("umount /proc/sys");
+  INFO(failed.text());
+  CHECK(failed.code() == 100);
+  CHECK(fingerprint() == before);
+  CHECK(must("ip -6 neigh show proxy") == proxies);
+  must_work(filter(newer, result, 1));
+  must_work(filter(newer, result, 1, "CHECK"));
+}
+
 TEST_CASE("policy: GC removes the policies of VMs that are gone, and keeps those of others") {
   const Host host;
   if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
