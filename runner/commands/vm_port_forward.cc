@@ -44,7 +44,7 @@ Result<int> run(const Context& context, const Options& options) {
   const UniqueFd supervisor = open_process(record.supervisor);
   (void)TRY(find_way(record));
   // Its address may become another one, so each connection looks.
-  Relay relay([&](uint16_t port) -> Result<UniqueFd> {
+  Relay relay([&](uint16_t port) -> Result<Dialled> {
     const VmRecord now = TRY(load_running(context, options.name));
     return begin_connection(TRY(find_way(now)), port);
   });

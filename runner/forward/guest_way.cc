@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <functional>
+#include <string_view>
 
 #include "lib/net/link.h"
 #include "lib/net/macvlan_sibling.h"
@@ -18,12 +20,68 @@
 namespace slicer::runner {
 namespace {
 
-// The first that is known: of the network, else of its DHCP server, else what was seen.
-Result<addr::Ip> address_of(const VmRecord& record) {
+Error nowhere(const VmRecord& record, std::string_view why, std::string hint) {
+  return {.kind = Kind::kUnavailable,
+          .message = "reach VM '" + record.name + "': " + std::string(why),
+          .hint = std::move(hint)};
+}
+
+// Whether only what is behind `link` can have the address: no router stands between, and the host has it not itself.
+Result<bool> is_on_link(net::RouteSocket& session, const addr::Ip& ip, int link) {
+  if (TRY(net::is_own_address(session, ip))) return false;
+  const std::optional<net::Route> route = TRY(net::find_route_to(session, ip));
+  return route && route->device == link && !route->gateway;
+}
+
+// The bridge by which the host sends to an address; 0: none.
+Result<int> bridge_towards(net::RouteSocket& host, const addr::Ip& ip) {
+  const std::optional<net::Route> route = TRY(net::find_route_to(host, ip));
+  if (!route || TRY(net::get_link(host, route->device)).kind != "bridge") return 0;
+  return route->device;
+}
+
+// The address of a guest whose network gave none. Whoever answers for it is asked for the guest's MAC (confirm_owner).
+Result<std::optional<GuestWay>> learned_way(net::RouteSocket& session, const VmRecord& record,
+                                            std::optional<int> link) {
+  for (const std::string& text : all_addresses(record)) {
+    const addr::Ip ip = TRY(addr::parse_cidr(text)).ip;
+    int by = link.value_or(0);
+    if (!link) by = TRY(bridge_towards(session, ip));
+    if (by == 0 || !TRY(is_on_link(session, ip, by))) continue;
+    GuestWay way;
+    way.ip = ip;
+    way.link = by;
+    way.owner = TRY(addr::parse_mac(record.mac));
+    return way;
+  }
+  return std::nullopt;
+}
+
+Error no_learned(const VmRecord& record) {
   const std::vector<std::string> all = all_addresses(record);
-  if (!all.empty()) return TRY(addr::parse_cidr(all.front())).ip;
-  return fail(Kind::kUnavailable, "reach VM '" + record.name + "': no address of it is known yet",
-              "the guest has asked no DHCP server: slicer-run vm logs " + record.name);
+  if (all.empty())
+    return nowhere(record, "no address of it is known yet",
+                   "the guest has asked no DHCP server: slicer-run vm logs " + record.name);
+  return nowhere(record, all.front() + " was learned from its LAN, and the host has it itself or not on the VM's link",
+                 "give the host an address of that subnet on the VM's bridge, or the network addresses (\"ipam\")");
+}
+
+Result<GuestWay> way_from_host(const VmRecord& record) {
+  if (!record.addresses.empty()) {
+    GuestWay way;
+    way.ip = TRY(addr::parse_cidr(record.addresses.front())).ip;
+    return way;
+  }
+  if (all_addresses(record).empty()) return std::unexpected(no_learned(record));
+  net::RouteSocket host = TRY(net::RouteSocket::open());
+  std::optional<int> link;  // of a VM in a namespace: not known, so any bridge
+  if (record.placement == Placement::kHost && !record.tap.empty()) {
+    const net::Link tap = TRY(net::get_link(host, record.tap));
+    link = tap.master != 0 ? tap.master : tap.index;
+  }
+  std::optional<GuestWay> way = TRY(learned_way(host, record, link));
+  if (!way) return std::unexpected(no_learned(record));
+  return *std::move(way);
 }
 
 // As the guest was seen to use it, else as its MAC makes it, which is what most guests do.
@@ -49,8 +107,13 @@ Result<GuestWay> way_in(net::Netns sandbox, const VmRecord& record) {
   net::RouteSocket session = TRY(net::RouteSocket::open_in(sandbox));
   const net::Link tap = TRY(net::get_link(session, record.tap));
   if (tap.kind == "macvtap") return way_beside(std::move(sandbox), session, tap, record);
-  GuestWay way;
-  way.ip = TRY(address_of(record));
+  if (record.addresses.empty()) {
+    std::optional<GuestWay> way = TRY(learned_way(session, record, tap.index));
+    if (!way) return way_from_host(record);
+    way->sandbox = std::move(sandbox);
+    return *std::move(way);
+  }
+  GuestWay way = TRY(way_from_host(record));
   // Where tc redirects the TAP to a veth, the namespace has no route: its way out is the guest's own.
   const std::optional<net::Route> route = TRY(net::find_route_to(session, way.ip));
   if (route && route->device == tap.index) way.sandbox = std::move(sandbox);
@@ -90,7 +153,25 @@ Result<UniqueFd> make_socket(const GuestWay& way) {
   if (way.sandbox) inside.emplace(TRY(net::ScopedNetns::enter(*way.sandbox)));
   UniqueFd fd(socket(addr::af_of(way.ip.family()), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd.valid()) return fail_errno(errno, "make a socket");
+  if (way.owner && setsockopt(fd.get(), SOL_SOCKET, SO_BINDTOIFINDEX, &way.link, sizeof way.link) != 0)
+    return fail_errno(errno, "bind a socket to link " + std::to_string(way.link));
   return fd;
+}
+
+Result<void> check_owner(net::RouteSocket session, int link, const addr::Ip& ip, const addr::Mac& owner) {
+  const std::optional<net::Neighbour> found = TRY(net::find_neighbour(session, link, ip));
+  if (found && found->mac == owner) return {};
+  return fail(Kind::kUnavailable, "connect to " + ip.text() + ": who answers for it is not the VM (" + owner.text() +
+                                      ")" + (found ? ", but " + found->mac.text() : ""));
+}
+
+// The connection stands, so the kernel knows whom it sends to.
+std::function<Result<void>()> confirm_owner(const GuestWay& way) {
+  const std::string netns = way.sandbox ? way.sandbox->path() : "";
+  return [netns, link = way.link, ip = way.ip, owner = *way.owner]() -> Result<void> {
+    if (netns.empty()) return check_owner(TRY(net::RouteSocket::open()), link, ip, owner);
+    return check_owner(TRY(net::RouteSocket::open_in(TRY(net::Netns::open(netns)))), link, ip, owner);
+  };
 }
 
 }  // namespace
@@ -98,22 +179,21 @@ Result<UniqueFd> make_socket(const GuestWay& way) {
 std::string GuestWay::text() const { return ip.text(); }
 
 Result<GuestWay> find_way(const VmRecord& record) {
-  if (record.placement == Placement::kHost) {
-    GuestWay way;
-    way.ip = TRY(address_of(record));
-    return way;
-  }
+  if (record.placement == Placement::kHost) return way_from_host(record);
   return way_in(TRY(net::Netns::open(record.netns)), record);
 }
 
-Result<UniqueFd> begin_connection(const GuestWay& way, uint16_t port) {
+Result<Dialled> begin_connection(const GuestWay& way, uint16_t port) {
   UniqueFd fd = TRY(make_socket(way));
   const int on = 1;
   (void)setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);  // who relays holds nothing back
   const SocketAddress to = socket_address(way, port);
   if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&to.storage), to.size) != 0 && errno != EINPROGRESS)
     return fail_errno(errno, "connect to " + way.text());
-  return fd;
+  Dialled dialled;
+  dialled.socket = std::move(fd);
+  if (way.owner) dialled.confirm = confirm_owner(way);
+  return dialled;
 }
 
 }  // namespace slicer::runner

@@ -129,7 +129,7 @@ void Relay::accept_one(const Listener& listener) {
   if (!client.valid()) return;  // gone again
   const int on = 1;
   (void)setsockopt(client.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  Result<UniqueFd> guest = dial_(listener.guest_port);
+  Result<Dialled> guest = dial_(listener.guest_port);
   if (!guest) {
     log_line(guest.error().message);
     reset(client);
@@ -137,7 +137,8 @@ void Relay::accept_one(const Listener& listener) {
   }
   Connection& connection = connections_.emplace_back();
   connection.client = std::move(client);
-  connection.guest = std::move(*guest);
+  connection.guest = std::move(guest->socket);
+  connection.confirm = std::move(guest->confirm);
   connection.guest_port = listener.guest_port;
   connection.deadline = Clock::now() + kConnectLimit;
 }
@@ -152,6 +153,7 @@ void Relay::serve(Connection& connection, const pollfd& client, const pollfd& gu
     }
     connection.failed = error != 0;
     connection.decided = guest.revents != 0;
+    if (connection.decided && !connection.failed && connection.confirm) confirm(connection);
     return;
   }
   bool good = true;
@@ -166,6 +168,15 @@ void Relay::serve(Connection& connection, const pollfd& client, const pollfd& gu
     reset(connection.guest);
     connection.failed = true;
   }
+}
+
+void Relay::confirm(Connection& connection) {
+  const Result<void> confirmed = connection.confirm();
+  if (confirmed) return;
+  log_line(confirmed.error().message);
+  reset(connection.client);
+  reset(connection.guest);
+  connection.failed = true;
 }
 
 int Relay::wait_limit_ms() const {

@@ -9,6 +9,7 @@
 
 #include "lib/base/result.h"
 #include "lib/base/unique_fd.h"
+#include "runner/forward/dialled.h"
 #include "runner/forward/forward_spec.h"
 
 struct pollfd;
@@ -16,7 +17,7 @@ struct pollfd;
 namespace slicer::runner {
 
 /// Opens a connection to a port of the guest; non-blocking, and perhaps not decided yet.
-using Dial = std::function<Result<UniqueFd>(uint16_t port)>;
+using Dial = std::function<Result<Dialled>(uint16_t port)>;
 
 class Relay {
  public:
@@ -51,6 +52,7 @@ class Relay {
   struct Connection {
     UniqueFd client = {};
     UniqueFd guest = {};
+    std::function<Result<void>()> confirm = {};
     uint16_t guest_port = 0;
     bool decided = false;  ///< the guest answered
     bool failed = false;
@@ -62,6 +64,7 @@ class Relay {
 
   void accept_one(const Listener& listener);
   void serve(Connection& connection, const pollfd& client, const pollfd& guest) const;
+  static void confirm(Connection& connection);
   [[nodiscard]] int wait_limit_ms() const;
 
   Dial dial_;

@@ -143,8 +143,59 @@ TEST_CASE("port forward: from the namespace that has a route to the guest by its
   const auto unknown = runner::find_way(on_host);
   REQUIRE_FALSE(unknown);
   CHECK(unknown.error().message == "reach VM 'demo-1': no address of it is known yet");
-  on_host.lease = VmRecord::Lease{.address = "192.0.2.7/24"};
-  CHECK(runner::find_way(on_host).value().text() == "192.0.2.7");
+}
+
+TEST_CASE("port forward: an address that was learned leads to the guest's own link and MAC, or nowhere") {
+  const Host host;
+  const Netns guest("guest");
+  const Netns neighbour("neighbour");
+  const Netns elsewhere("elsewhere");
+  (void)must("ip link add br0 type bridge");
+  (void)must("ip link set br0 up");
+  (void)must("ip addr add 192.0.2.1/24 dev br0");
+  connect({.link = "vmtap0"}, {.netns = guest.path(), .link = "eth0", .address = "192.0.2.7/24"});
+  connect({.link = "vmtap1"}, {.netns = neighbour.path(), .link = "eth0", .address = "192.0.2.8/24"});
+  connect({.link = "other", .address = "198.51.100.1/24"},
+          {.netns = elsewhere.path(), .link = "eth0", .address = "198.51.100.2/24"});
+  for (const char* port : {"vmtap0", "vmtap1"}) (void)must(std::string("ip link set ") + port + " master br0");
+  (void)must("ip route add 203.0.113.0/24 via 192.0.2.8");
+  const PatientServer at_guest(guest.path());
+  const PatientServer at_neighbour(neighbour.path());
+
+  VmRecord record;
+  record.name = "demo-1";
+  record.placement = Placement::kHost;
+  record.tap = "vmtap0";
+  record.mac = "02:00:5e:00:53:01";
+  (void)must("ip link set eth0 address " + record.mac, guest.path());
+  const auto lease = [&](const std::string& address) { record.lease = VmRecord::Lease{.address = address}; };
+  // The host itself; elsewhere; behind a router on the VM's link; nowhere.
+  for (const char* claimed : {"192.0.2.1/24", "127.0.0.1/8", "198.51.100.2/24", "203.0.113.9/24", "10.9.9.9/8"}) {
+    CAPTURE(claimed);
+    lease(claimed);
+    const auto way = runner::find_way(record);
+    REQUIRE_FALSE(way);
+    CHECK(way.error().message.find("was learned from its LAN") != std::string::npos);
+  }
+  record.seen_addresses = {"2001:db8::7"};
+  lease("198.51.100.2/24");
+  CHECK_FALSE(runner::find_way(record));
+  record.addresses = {"198.51.100.2/24"};  // the network's own word
+  CHECK(runner::find_way(record).value().text() == "198.51.100.2");
+  record.addresses.clear();
+
+  Relay relay([&](uint16_t to) -> Result<runner::Dialled> {
+    return runner::begin_connection(TRY(runner::find_way(record)), to);
+  });
+  const uint16_t port = relay.listen({.guest_port = kPort}).value();
+  const UniqueFd end(eventfd(0, EFD_CLOEXEC));
+  const auto answer = [&](const std::string& address) {
+    lease(address);
+    const Background running([&] { relay.run({end.get()}); });
+    return ask(port, "hello");
+  };
+  CHECK(answer("192.0.2.7/24") == "you said hello");
+  CHECK(answer("192.0.2.8/24").empty());  // another VM of the bridge
 }
 
 TEST_CASE("port forward: the relay carries both ways, to the last word of each end") {
@@ -191,8 +242,9 @@ TEST_CASE("port forward: a macvtap's guest by a link beside it, whoever else on 
   (void)must("ip addr add " + own + "/64 dev lan0 nodad", around.machine.path());
 
   const PatientServer server(vm.guest.netns());
-  Relay relay(
-      [&](uint16_t to) -> Result<UniqueFd> { return runner::begin_connection(TRY(runner::find_way(record)), to); });
+  Relay relay([&](uint16_t to) -> Result<runner::Dialled> {
+    return runner::begin_connection(TRY(runner::find_way(record)), to);
+  });
   const uint16_t port = relay.listen({.guest_port = kPort}).value();
   const UniqueFd end(eventfd(0, EFD_CLOEXEC));
   const Background running([&] { relay.run({end.get()}); });
