@@ -1,21 +1,19 @@
 #include "lib/net/macvlan_sibling.h"
 
 #include <linux/if_link.h>
-#include <poll.h>
 
 #include <array>
-#include <cerrno>
 #include <chrono>
 
 #include "lib/base/hash.h"
 #include "lib/net/address.h"
+#include "lib/net/macvlan_raise.h"
 #include "lib/net/message.h"
 #include "lib/net/sysctl.h"
 
 namespace slicer::net {
 namespace {
 
-constexpr int kPauseMs = 20;
 constexpr auto kAddressLimit = std::chrono::seconds(3);
 constexpr const char* kName = "slbeside";  // one in a namespace is enough: a VM has one link
 
@@ -62,17 +60,6 @@ Result<void> silence(const Netns& ns) {
   return {};
 }
 
-// The kernel takes a namespace down some time after its last process: the link beside the last macvtap of this MAC may
-// still be there, and two of one MAC are refused (drivers/net/macvlan.c, macvlan_open()).
-Result<void> raise(RouteSocket& session, int index) {
-  const auto end = std::chrono::steady_clock::now() + kAddressLimit;
-  for (;;) {
-    Result<void> up = set_link(session, index, {.up = true});
-    if (up || up.error().sys_errno != EADDRINUSE || std::chrono::steady_clock::now() > end) return up;
-    (void)poll(nullptr, 0, kPauseMs);
-  }
-}
-
 }  // namespace
 
 Result<int> ensure_macvlan_sibling(RouteSocket& session, const Netns& ns, const Link& macvtap) {
@@ -89,7 +76,7 @@ Result<int> ensure_macvlan_sibling(RouteSocket& session, const Netns& ns, const 
     return fail(Kind::kExists, std::string("make link '") + kName + "' in '" + ns.path() + "': another has this name");
   if (!there->up) {
     TRY(silence(ns));
-    TRY(raise(session, there->index));
+    TRY(raise_when_mac_is_free([&] { return set_link(session, there->index, {.up = true}); }));
   }
   // The kernel does even what it skips a moment later.
   TRY(await_addresses(session, there->index, kAddressLimit));

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "lib/net/link.h"
+#include "lib/net/macvlan_raise.h"
 #include "lib/net/message.h"
 
 namespace slicer::net {
@@ -22,6 +23,29 @@ Error creation_error(Error error, const MacvtapSpec& spec) {
                    ? "a parent in mode 'passthru' carries one macvtap and no macvlan: see `ip -d link` for others"
                    : "see `ip -d link` for who has the parent: an ipvlan, or a macvtap in mode 'passthru'";
   return error;
+}
+
+Message naming(int index, const std::string& alias) {
+  ifinfomsg head = {};
+  head.ifi_index = index;
+  Message name(RTM_SETLINK);
+  name.header(head).chars(IFLA_IFALIAS, alias).nest(IFLA_AF_SPEC, [&] {
+    name.nest(AF_INET6, [&] { name.u8(IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE); });
+  });
+  return name;
+}
+
+/// By a message of its own: in one the kernel sets IFF_UP, which makes the fe80 address (the guest's, since the MAC is
+/// the guest's), before it reads IFLA_AF_SPEC (net/core/rtnetlink.c, do_setlink()).
+/// All multicast: the kernel does not know which groups the guest has joined (QEMU does not tell), and those of the
+/// namespace's own IPv6 are not the guest's. Without, neighbour solicitations never reach it.
+Message raising(int index) {
+  ifinfomsg head = {};
+  head.ifi_index = index;
+  head.ifi_flags = head.ifi_change = IFF_UP | IFF_ALLMULTI;
+  Message up(RTM_SETLINK);
+  up.header(head);
+  return up;
 }
 
 }  // namespace
@@ -44,33 +68,20 @@ Result<void> create_macvtap(RouteSocket& host, const Netns& ns, const MacvtapSpe
 }
 
 Result<void> raise_macvtap(RouteSocket& session, int index, const std::string& alias) {
-  ifinfomsg head = {};
-  head.ifi_index = index;
-  Message name(RTM_SETLINK);
-  name.header(head).chars(IFLA_IFALIAS, alias).nest(IFLA_AF_SPEC, [&] {
-    name.nest(AF_INET6, [&] { name.u8(IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE); });
+  const std::string place = "macvtap " + std::to_string(index);
+  Message name = naming(index, alias);
+  Result<void> named = session.transact(name, "name " + place);
+  // A kernel without IPv6 refuses the whole message (validate_linkmsg()).
+  if (!named && named.error().sys_errno == EAFNOSUPPORT) named = set_link(session, index, {.alias = alias});
+  TRY(std::move(named));
+  Result<void> up = raise_when_mac_is_free([&] {
+    Message request = raising(index);
+    return session.transact(request, "raise " + place);
   });
-  // By a message of its own: in one the kernel sets IFF_UP, which makes the fe80 address (the guest's, since the MAC is
-  // the guest's), before it reads IFLA_AF_SPEC (net/core/rtnetlink.c, do_setlink()).
-  // All multicast: the kernel does not know which groups the guest has joined (QEMU does not tell), and those of the
-  // namespace's own IPv6 are not the guest's. Without, neighbour solicitations never reach it.
-  head.ifi_flags = head.ifi_change = IFF_UP | IFF_ALLMULTI;
-  Message up(RTM_SETLINK);
-  up.header(head);
-  Message requests[] = {std::move(name), std::move(up)};
-  const std::string action = "raise macvtap " + std::to_string(index);
-  const std::string actions[] = {"name macvtap " + std::to_string(index), action};
-  for (Result<void>& done : TRY(session.transact_all(requests, actions))) {
-    if (done) continue;
-    Error error = std::move(done).error();
-    if (error.sys_errno == EAFNOSUPPORT) continue;  // a kernel without IPv6
-    if (error.sys_errno == EADDRINUSE) {
-      error.kind = Kind::kExists;
-      error.hint = "another link of the same parent has the guest's MAC: ask for another one";
-    }
-    return std::unexpected(std::move(error));
-  }
-  return {};
+  if (up || up.error().sys_errno != EADDRINUSE) return up;
+  up.error().kind = Kind::kExists;
+  up.error().hint = "another link of the same parent has the guest's MAC: ask for another one";
+  return up;
 }
 
 }  // namespace slicer::net

@@ -1,7 +1,10 @@
 // CHECK, GC, STATUS, ownership and bad input.
 #include <doctest/doctest.h>
+#include <unistd.h>
 
 #include <cstdio>
+#include <fstream>
+#include <memory>
 
 #include "tests/system/macvtap/macvtap_support.h"
 
@@ -115,6 +118,25 @@ TEST_CASE("macvtap GC: what the list lacks goes, of its own network only") {
   CHECK(must("find /var/lib/cni/networks/lan2 -name 198.51.100.*") == "/var/lib/cni/networks/lan2/198.51.100.220\n");
 }
 
+TEST_CASE("macvtap GC: one without a name, as a killed ADD leaves it, by its group") {
+  const Host host;
+  const Surroundings around;
+  const Netns box("box");
+  const auto collect = [](const std::string& network, const Json& list) {
+    CHECK(call(with(quick_conf(network), "/cni.dev~1valid-attachments", list), {.command = "GC"}).ok());
+  };
+  const Json valid = {{{"containerID", "vm-1"}, {"ifname", "tap0"}}};
+  (void)add(quick_conf(), call_in("ADD", box));
+  REQUIRE(run({"ip", "link", "set", "tap0", "alias", ""}, {.netns = box.path()}).ok());
+  (void)must("ip link add link lan0 name tap5 netns box type macvtap");  // nobody's
+  collect("lan2", Json::array());
+  collect("lan", valid);
+  CHECK(has_tap(box));
+  collect("lan", Json::array());
+  CHECK_FALSE(has_tap(box));
+  CHECK(has_tap(box, "tap5"));
+}
+
 TEST_CASE("macvtap STATUS: the parent must be there and up") {
   const Host host;
   const Surroundings around;
@@ -153,6 +175,29 @@ TEST_CASE("macvtap: impossible values name the key, the value and what is allowe
   refused("probe", "no", "\"probe\": expected true or false, got \"no\"");
   refused("mac", "01:00:5e:00:53:01", "\"mac\": MAC address '01:00:5e:00:53:01' is a group address");
   refused("ipspoofchk", 1, "\"ipspoofchk\": expected true or false, got 1");
+}
+
+TEST_CASE("macvtap ADD: waits for the MAC that a dying namespace still holds") {
+  const Host host;
+  const Surroundings around;
+  const Netns again("again");
+  auto gone = std::make_unique<Netns>("gone");
+  (void)add(dhcp_conf(), call_in("ADD", *gone));
+  std::unique_ptr<Background> last;  // of its processes
+  in_netns(gone->path(), [&] { last = std::make_unique<Background>([] { (void)pause(); }); });
+  Call how = call_in("DEL", *gone);
+  gone.reset();
+  how.netns = "";
+  del(dhcp_conf(), how);
+  const Background adding([&] {
+    const Answer answer = call(dhcp_conf(), call_in("ADD", again));
+    std::ofstream("/run/answer.new") << answer.code() << " " << answer.text() << "\n";
+    (void)rename("/run/answer.new", "/run/answer");
+  });
+  REQUIRE(eventually([&] { return has_tap(again); }));
+  last.reset();
+  REQUIRE(eventually([] { return access("/run/answer", F_OK) == 0; }));
+  CHECK(must("cat /run/answer").starts_with("0 "));
 }
 
 TEST_CASE("macvtap: one MAC twice on a parent is an error that says so") {
