@@ -12,6 +12,10 @@ uint64_t hash_of(const Attachment& attachment) {
   return hash_names({attachment.network, attachment.container_id, attachment.ifname});
 }
 
+constexpr uint32_t kAttachmentBits = 16;
+
+uint32_t network_half(const std::string& network) { return static_cast<uint32_t>(hash_names({network}) % 0x7fffU) + 1; }
+
 std::string hexadecimal(uint64_t value) {
   std::string text(16, '0');
   for (size_t i = text.size(); i > 0; --i, value >>= 4) text[i - 1] = "0123456789abcdef"[value & 15];
@@ -42,8 +46,16 @@ uint32_t Attachment::group() const {
   return group == 0 ? 1 : group;
 }
 
+uint32_t Attachment::group_in_network() const {
+  return network_half(network) << kAttachmentBits | static_cast<uint32_t>(hash_of(*this) & 0xffffU);
+}
+
 addr::Mac Attachment::guest_mac(const std::string& machine_id) const {
   return addr::local_mac(hash_names({machine_id, network, container_id}));
+}
+
+bool is_group_in_network(uint32_t group, const std::string& network) {
+  return group >> kAttachmentBits == network_half(network);
 }
 
 std::string network_alias(const std::string& network) { return "slicer:" + network; }

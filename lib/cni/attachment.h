@@ -28,10 +28,16 @@ struct Attachment {
   [[nodiscard]] std::string alias_prefix() const;
   /// The link group (IFLA_GROUP) inside a private namespace: the attachment's hash, never 0.
   [[nodiscard]] uint32_t group() const;
+  /// The group of a link that is all there is of its attachment: above 16 bits of the attachment's hash 15 of the
+  /// network's, never 0. A process killed before it gave the link an alias leaves one that GC knows by this.
+  [[nodiscard]] uint32_t group_in_network() const;
   /// The guest's MAC: locally administered, from machine id + network + container ID (the VM's name), so that a VM
   /// keeps its DHCP reservation and two hosts with one configuration do not clash.
   [[nodiscard]] addr::Mac guest_mac(const std::string& machine_id) const;
 };
+
+/// Whether it is group_in_network() of some attachment of the network.
+bool is_group_in_network(uint32_t group, const std::string& network);
 
 /// "slicer:NETWORK": the alias of what belongs to a whole network (its bridge).
 std::string network_alias(const std::string& network);

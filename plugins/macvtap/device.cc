@@ -12,9 +12,15 @@ namespace slicer::macvtap {
 namespace {
 
 /// By alias; a process killed after the creating message has not set it, and the group says whose it is.
-bool is_ours(const Call& call, const net::Link& link) {
+bool belongs_to(const net::Link& link, const cni::Attachment& attachment) {
   if (link.kind != "macvtap") return false;
-  return link.alias.empty() ? link.group == call.attachment.group() : link.alias == call.attachment.alias();
+  return link.alias.empty() ? link.group == attachment.group_in_network() : link.alias == attachment.alias();
+}
+
+bool belongs_to(const net::Link& link, const std::string& network) {
+  if (link.kind != "macvtap") return false;
+  return link.alias.empty() ? cni::is_group_in_network(link.group, network)
+                            : link.alias.starts_with(cni::Attachment{.network = network}.alias_prefix());
 }
 
 /// In passthru mode the guest has the parent's own MAC.
@@ -58,11 +64,9 @@ Result<void> check_parent(Call& call, const net::Link& device) {
 
 /// Whether GC may delete it.
 bool is_stale(const net::Link& link, const std::string& network, const std::vector<cni::ValidAttachment>& valid) {
-  if (link.kind != "macvtap" || !link.alias.starts_with(cni::Attachment{.network = network}.alias_prefix()))
-    return false;
-  return std::ranges::none_of(valid, [&](const cni::ValidAttachment& one) {
-    return link.alias == cni::Attachment{network, one.container_id, one.ifname}.alias();
-  });
+  return belongs_to(link, network) && std::ranges::none_of(valid, [&](const cni::ValidAttachment& one) {
+           return belongs_to(link, cni::Attachment{network, one.container_id, one.ifname});
+         });
 }
 
 }  // namespace
@@ -84,7 +88,7 @@ Result<net::Link> add_device(Call& call, const net::Link& parent, Undo& undo) {
                            .mode = call.config.mode,
                            .mac = mac,
                            .mtu_bytes = call.config.mtu_bytes,
-                           .group = call.attachment.group()})
+                           .group = call.attachment.group_in_network()})
           .context(fmt::format("attach to '{}'", parent.name)));
   const int index = TRY(net::get_link_index(routes, call.attachment.ifname));
   undo.push("delete macvtap", [&routes, index] { return net::delete_link(routes, index, net::DeleteWait::kNotice); });
@@ -132,7 +136,7 @@ Result<void> delete_stale_devices(const std::string& network, const std::vector<
 Result<void> delete_device(Call& call) {
   if (!call.sandbox) return {};
   const std::optional<net::Link> link = TRY(net::find_link(call.sandbox->routes, call.attachment.ifname));
-  if (!link || !is_ours(call, *link)) return {};
+  if (!link || !belongs_to(*link, call.attachment)) return {};
   return net::delete_link(call.sandbox->routes, link->index, net::DeleteWait::kNotice);
 }
 

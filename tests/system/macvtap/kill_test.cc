@@ -1,4 +1,4 @@
-// slicer-macvtap killed at every system call: the next DEL leaves nothing of the attachment.
+// slicer-macvtap killed at every system call: the next DEL or GC leaves nothing of the attachment.
 #include <doctest/doctest.h>
 
 #include <cstdio>
@@ -20,6 +20,7 @@ struct Sweep {
   std::function<void()> before = [] {};
   std::function<void()> clean_up = {};
   SnapshotOptions seen = {};
+  long step = 1;
 };
 
 /// Kills the call everywhere; after each clean-up the state must be the one from before.
@@ -29,13 +30,20 @@ void sweep(const Sweep& what) {
   (void)add(what.conf, first);
   del(what.conf, first);
   const std::string before = snapshot(what.seen);
-  const long rounds = kill_at_every_syscall({.plugin = kPlugin, .conf = what.conf, .call = what.call, .first = kFirst},
-                                            what.before, [&](const KillOutcome& outcome) {
-                                              INFO("killed at system call ", outcome.syscalls, " ", outcome.name);
-                                              what.clean_up();
-                                              CHECK(difference(before, snapshot(what.seen)) == "");
-                                            });
-  CHECK(rounds > 40);
+  const long rounds = kill_at_every_syscall(
+      {.plugin = kPlugin, .conf = what.conf, .call = what.call, .first = kFirst, .step = what.step}, what.before,
+      [&](const KillOutcome& outcome) {
+        INFO("killed at system call ", outcome.syscalls, " ", outcome.name);
+        what.clean_up();
+        CHECK(difference(before, snapshot(what.seen)) == "");
+      });
+  CHECK(rounds * what.step > 40);
+}
+
+void collect() {
+  const Answer answer = call(with(quick_conf(), "/cni.dev~1valid-attachments", Json::array()), {.command = "GC"});
+  INFO(answer.text());
+  REQUIRE(answer.ok());
 }
 
 }  // namespace
@@ -74,6 +82,24 @@ TEST_CASE("macvtap kill: DEL, then DEL") {
          .before = [&] { (void)add(quick_conf(), call_in("ADD", box)); },
          .clean_up = [&] { del(quick_conf(), call_in("DEL", box)); },
          .seen = {.netns = {box.path()}}});
+}
+
+TEST_CASE("macvtap kill: ADD, then GC") {
+  const Host host;
+  const Surroundings around;
+  const Netns box("box");
+  sweep({.call = call_in("ADD", box), .clean_up = collect, .seen = {.netns = {box.path()}}, .step = 2});
+}
+
+TEST_CASE("macvtap kill: DEL, then GC") {
+  const Host host;
+  const Surroundings around;
+  const Netns box("box");
+  sweep({.call = call_in("DEL", box),
+         .before = [&] { (void)add(quick_conf(), call_in("ADD", box)); },
+         .clean_up = collect,
+         .seen = {.netns = {box.path()}},
+         .step = 2});
 }
 
 TEST_CASE("macvtap kill: ADD, then the namespace goes, then DEL") {

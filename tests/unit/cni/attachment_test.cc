@@ -27,6 +27,8 @@ TEST_CASE("Attachment: names, group and MAC are a contract") {
   CHECK(kDemo.alias_prefix() == "slicer:slicer/");
   CHECK(network_alias("slicer") == "slicer:slicer");
   CHECK(kDemo.group() == 1373692838);
+  CHECK(kDemo.group_in_network() == 277734310);
+  CHECK_FALSE(is_group_in_network(0, "slicer"));
   CHECK(kDemo.guest_mac(kMachine).text() == "fa:02:83:d8:19:a2");
   CHECK(kDemo.guest_mac("").text() == "ee:5a:9d:9a:96:5f");
   CHECK(Attachment{"slicer", "demo-2", "vmtap0"}.guest_mac(kMachine).text() == "0a:36:0c:30:92:62");
@@ -51,6 +53,8 @@ TEST_CASE("Attachment: kernel names fit IFNAMSIZ, differ, and begin with their n
     CHECK(name.starts_with(attachment.kernel_name_prefix('v')));
     CHECK(check_ifname(name).has_value());
     CHECK(attachment.group() != 0);
+    CHECK(is_group_in_network(attachment.group_in_network(), attachment.network));
+    CHECK_FALSE(is_group_in_network(attachment.group_in_network(), "other"));
     names.insert(name);
   }
   CHECK(names.size() == 2000);
