@@ -84,9 +84,14 @@ std::optional<addr::Mac> claimant(const Packet& packet, const ArpProbe& probe) {
 std::optional<addr::Mac> listen_until(int fd, const ArpProbe& probe, Clock::time_point end) {
   for (;;) {
     Packet packet = {};
-    const ssize_t size = recv(fd, &packet, sizeof packet, 0);
+    sockaddr_ll from = {};
+    socklen_t from_size = sizeof from;
+    const ssize_t size = recvfrom(fd, &packet, sizeof packet, 0, reinterpret_cast<sockaddr*>(&from), &from_size);
     if (size >= static_cast<ssize_t>(sizeof packet)) {
-      if (const std::optional<addr::Mac> mac = claimant(packet, probe)) return mac;
+      // What has a VLAN's tag is another LAN's. The kernel takes the tag out and says no more than this of it, not even
+      // by PACKET_AUXDATA (net/core/dev.c, __netif_receive_skb_core()).
+      if (const std::optional<addr::Mac> mac = claimant(packet, probe); mac && from.sll_pkttype != PACKET_OTHERHOST)
+        return mac;
       if (Clock::now() < end) continue;  // however much the LAN has to say
       return std::nullopt;
     }

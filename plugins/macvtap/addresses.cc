@@ -28,9 +28,19 @@ struct Conflict {
   }
 };
 
+/// The parent's; its macvtaps follow only after a while (net/core/link_watch.c).
+Result<bool> has_carrier(Call& call, const net::Link& device) {
+  const std::optional<net::Link> parent = TRY(net::find_link(call.host, device.peer_index));
+  return !parent || parent->carrier;
+}
+
 /// IPv6 addresses are not asked for: the guest does that itself, by duplicate address detection.
 Result<std::optional<Conflict>> find_conflict(Call& call, const net::Link& device, const cni::CniResult& addresses) {
   if (!call.config.probe) return std::nullopt;
+  if (!TRY(has_carrier(call, device))) {
+    log_line(fmt::format("the LAN was not asked for the addresses of '{}': its parent has no carrier", device.name));
+    return std::nullopt;
+  }
   for (const cni::IpConfig& each : addresses.ips) {
     const Ip& ip = each.address.ip;
     if (!ip.is_v4()) continue;

@@ -1,12 +1,18 @@
 // Which addresses guests get, and which never.
 #include <doctest/doctest.h>
+#include <linux/if_packet.h>
+#include <net/if.h>
+#include <poll.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include <cstdio>
 #include <fstream>
+#include <memory>
 #include <set>
 #include <vector>
 
+#include "lib/base/unique_fd.h"
 #include "tests/system/macvtap/lan_watch.h"
 #include "tests/system/macvtap/macvtap_support.h"
 
@@ -39,6 +45,20 @@ struct OtherIpam {
   }
   static std::string calls() { return must("cat /run/other-ipam/calls"); }
 };
+
+/// Sends the frame every millisecond.
+void flood(const std::string& netns, const std::string& link, const Bytes& frame) {
+  in_netns(netns, [&] {
+    const slicer::UniqueFd fd(socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0));
+    sockaddr_ll place = {};
+    place.sll_family = AF_PACKET;
+    place.sll_ifindex = static_cast<int>(if_nametoindex(link.c_str()));
+    for (;;) {
+      (void)sendto(fd.get(), frame.data(), frame.size(), 0, reinterpret_cast<const sockaddr*>(&place), sizeof place);
+      (void)poll(nullptr, 0, 1);
+    }
+  });
+}
 
 }  // namespace
 
@@ -157,6 +177,40 @@ TEST_CASE("macvtap addresses: the LAN is asked twice, by nobody, or not at all w
       {.source_mac = guest_entry(result, "vm-0")["mac"], .source_ip = "0.0.0.0", .target_ip = "198.51.100.220"});
   constexpr ptrdiff_t kWithoutPadding = 42;
   CHECK(lan.count(std::string(probe.begin(), probe.begin() + kWithoutPadding)) == requests);
+}
+
+TEST_CASE("macvtap addresses: who answers in a VLAN is on another LAN") {
+  const Host host;
+  const Surroundings around;
+  const Netns box("box");
+  Bytes frame =
+      arp_reply({.source_mac = "02:00:5e:00:53:07", .source_ip = "198.51.100.220", .target_ip = "198.51.100.220"});
+  const auto answers = [&](const Bytes& tag) {
+    Bytes tagged = frame;
+    tagged.insert(tagged.begin() + 12, tag.begin(), tag.end());
+    return std::make_unique<Background>([tagged, &around] { flood(around.machine.path(), "lan0", tagged); });
+  };
+  SUBCASE("tagged") {
+    const auto flooding = answers({0x81, 0x00, 0x00, 0x05});
+    CHECK(ip_of(add(static_conf(), numbered(box, 0)), 4) == "198.51.100.220");
+  }
+  SUBCASE("a priority alone is no VLAN") {
+    const auto flooding = answers({0x81, 0x00, 0xe0, 0x00});
+    CHECK(ip_of(add(static_conf(), numbered(box, 0)), 4) == "198.51.100.221");
+  }
+}
+
+TEST_CASE("macvtap addresses: a parent without carrier asks nobody, which is told") {
+  const Host host;
+  const Netns box("box");
+  (void)must("ip link add eth1 type veth peer name eth1-end");
+  (void)must("ip link set eth1 up");
+  const Answer answer = call(with(static_conf(), "parent", "eth1"), numbered(box, 0));
+  CHECK(ip_of(answer.json, 4) == "198.51.100.220");
+  CHECK(answer.err.find("the LAN was not asked for the addresses of 'tap0': its parent has no carrier") !=
+        std::string::npos);
+  (void)must("ip link set eth1-end up");
+  CHECK(call(with(static_conf(), "parent", "eth1"), numbered(box, 1)).err.find("no carrier") == std::string::npos);
 }
 
 TEST_CASE("macvtap addresses: a VM beside it, on the same parent, answers for its own") {
