@@ -27,6 +27,16 @@ Result<net::Link> default_parent(Call& call) {
               "set \"parent\" to the host's interface on the LAN (see `ip link`)");
 }
 
+/// What may be a parent in place of a link that has this master, which is no bridge.
+std::string instead_of_port(const net::Link& parent, const net::Link& master) {
+  if (master.kind == "bond" || master.kind == "team") return fmt::format("set \"parent\": \"{}\"", master.name);
+  const std::string other = "set \"parent\" to an interface that has no master";
+  if (master.kind == "vrf")  // a link of IP packets, not of frames: it carries no macvtap
+    return fmt::format("{}, or take this one out of the VRF: ip link set {} nomaster", other, parent.name);
+  if (master.kind == "openvswitch") return other + "; an internal port of the switch is one";
+  return other;
+}
+
 Result<void> refuse_master(Call& call, const net::Link& parent) {
   if (parent.master == 0) return {};
   const std::optional<net::Link> master = TRY(net::find_link(call.host, parent.master));
@@ -35,7 +45,7 @@ Result<void> refuse_master(Call& call, const net::Link& parent) {
     return fail(Kind::kInvalidConfig, fmt::format("{}: it is a port of bridge '{}'", use(parent), master->name),
                 fmt::format("set \"parent\": \"{0}\", or use slicer-bridge with \"bridge\": \"{0}\"", master->name));
   return fail(Kind::kInvalidConfig, fmt::format("{}: its master is '{}' ({})", use(parent), master->name, master->kind),
-              fmt::format("set \"parent\": \"{}\"", master->name));
+              instead_of_port(parent, *master));
 }
 
 /// An access point takes only frames from the one address that has joined it.

@@ -5,8 +5,10 @@
 #include <net/if.h>
 #include <sys/ioctl.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <vector>
 
 #include "tests/system/macvtap/macvtap_support.h"
 
@@ -190,20 +192,42 @@ TEST_CASE("macvtap parent: one that cannot be is refused, with what to do") {
   }
 }
 
-TEST_CASE("macvtap parent: one with another master than a bridge is refused") {
+TEST_CASE("macvtap parent: one with another master than a bridge is refused, with what to do") {
   const Host host;
   const Netns box("box");
   add_link("eth1");
-  std::string kind;
-  for (const std::string one : {"vrf table 10", "bond", "team"})
-    if (kind.empty() && run(words("ip link add up1 type " + one)).ok()) kind = one.substr(0, one.find(' '));
-  if (kind.empty()) SLICER_SKIP("this kernel has neither VRF nor bond nor team");
-  (void)must("ip link set eth1 down");
-  (void)must("ip link set eth1 master up1");
-  const Answer answer = refused(with(dhcp_conf(), "parent", "eth1"), box);
-  CHECK(answer.code() == 7);
-  CHECK(answer.msg() == "use 'eth1' as \"parent\": its master is 'up1' (" + kind + ")");
-  CHECK(answer.json["details"] == "set \"parent\": \"up1\"");
+  const auto can_make = [](const std::string& type) {
+    if (!run(words("ip link add probe1 type " + type)).ok()) return false;
+    (void)must("ip link del probe1");
+    return true;
+  };
+  const std::vector<std::string> kinds = {"vrf table 10", "bond", "team"};
+  if (std::ranges::none_of(kinds, can_make)) SLICER_SKIP("this kernel has neither VRF nor bond nor team");
+  for (const std::string& type : kinds) {
+    if (!can_make(type)) continue;
+    CAPTURE(type);
+    const std::string kind = type.substr(0, type.find(' '));
+    (void)must("ip link add up1 type " + type);
+    (void)must("ip link set up1 up");
+    (void)must("ip link set eth1 down");
+    (void)must("ip link set eth1 master up1");
+    const Answer answer = refused(with(dhcp_conf(), "parent", "eth1"), box);
+    CHECK(answer.code() == 7);
+    CHECK(answer.msg() == "use 'eth1' as \"parent\": its master is 'up1' (" + kind + ")");
+    if (kind == "vrf") {
+      CHECK(answer.json["details"] ==
+            "set \"parent\" to an interface that has no master, or take this one out of the VRF: ip link set eth1 "
+            "nomaster");
+      (void)must("ip link set eth1 nomaster");
+      (void)must("ip link set eth1 up");
+      (void)add(with(dhcp_conf(), "parent", "eth1"), call_in("ADD", box));  // as it says
+    } else {
+      CHECK(answer.json["details"] == "set \"parent\": \"up1\"");
+      (void)add(with(dhcp_conf(), "parent", "up1"), call_in("ADD", box));  // as it says
+    }
+    del(dhcp_conf(), call_in("DEL", box));
+    (void)must("ip link del up1");
+  }
 }
 
 TEST_CASE("macvtap parent: down and up again, and the guest is back") {
