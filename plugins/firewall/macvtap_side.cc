@@ -26,14 +26,19 @@ bool may_be_macvtap(const cni::Request& request) {
          std::ranges::none_of(previous->interfaces, [](const cni::Interface& one) { return one.sandbox.empty(); });
 }
 
-/// The owner's table, and nobody else's. A kernel without nf_tables has none.
-Result<void> remove_owned(const net::Netns& ns, const netfilter::IsolationOwner& owner) {
+/// The table whose mark `is_it` accepts, and no other. A kernel without nf_tables has none.
+template <class IsIt>
+Result<void> remove_table_if(const net::Netns& ns, const IsIt& is_it) {
   Result<netfilter::EgressTable> table = open_table(ns);
   if (!table && table.error().kind == Kind::kUnsupportedKernel) return {};
   if (!table) return std::unexpected(table.error());
   const std::optional<std::string> mark = TRY(table->mark());
-  if (!mark || *mark != owner.mark()) return {};
+  if (!mark || !is_it(*mark)) return {};
   return table->remove();
+}
+
+Result<void> remove_owned(const net::Netns& ns, const netfilter::IsolationOwner& owner) {
+  return remove_table_if(ns, [&](const std::string& mark) { return mark == owner.mark(); });
 }
 
 Result<bool> is_macvtap(const net::Netns& ns, const std::string& name) {
@@ -79,12 +84,13 @@ Result<void> remove_stale_macvtap_lists(const std::string& network, const std::v
   std::set<std::string> known;
   for (const cni::ValidAttachment& one : valid)
     known.insert(owner_of({.network = network, .container_id = one.container_id, .ifname = one.ifname}).mark());
-  for (const net::Netns& ns : net::list_named_netns()) {
-    netfilter::EgressTable table = TRY(open_table(ns));
-    const std::optional<std::string> mark = TRY(table.mark());
-    if (mark && netfilter::is_mark_of_network(*mark, network) && !known.contains(*mark)) TRY(table.remove());
-  }
-  return {};
+  const auto is_stale = [&](const std::string& mark) {
+    return netfilter::is_mark_of_network(mark, network) && !known.contains(mark);
+  };
+  Result<void> first_error;
+  for (const net::Netns& ns : net::list_named_netns())
+    if (Result<void> done = remove_table_if(ns, is_stale); !done && first_error) first_error = std::move(done);
+  return first_error;
 }
 
 }  // namespace slicer::firewall

@@ -69,6 +69,18 @@ bool is_stale(const net::Link& link, const std::string& network, const std::vect
          });
 }
 
+Result<void> delete_stale_in(const net::Netns& ns, const std::string& network,
+                             const std::vector<cni::ValidAttachment>& valid) {
+  net::RouteSocket routes = TRY(net::RouteSocket::open_in(ns));
+  Result<void> first_error;
+  for (const net::Link& link : TRY(net::list_links(routes, ""))) {
+    if (!is_stale(link, network, valid)) continue;
+    Result<void> done = net::delete_link(routes, link.index, net::DeleteWait::kNotice);
+    if (!done && first_error) first_error = std::move(done);
+  }
+  return first_error;
+}
+
 }  // namespace
 
 Result<void> refuse_name_in_use(Call& call) {
@@ -122,14 +134,8 @@ Result<void> check_device(Call& call, const GuestPlan& guest) {
 
 Result<void> delete_stale_devices(const std::string& network, const std::vector<cni::ValidAttachment>& valid) {
   Result<void> first_error;
-  for (const net::Netns& ns : net::list_named_netns()) {
-    net::RouteSocket routes = TRY(net::RouteSocket::open_in(ns));
-    for (const net::Link& link : TRY(net::list_links(routes, ""))) {
-      if (!is_stale(link, network, valid)) continue;
-      Result<void> done = net::delete_link(routes, link.index, net::DeleteWait::kNotice);
-      if (!done && first_error) first_error = std::move(done);
-    }
-  }
+  for (const net::Netns& ns : net::list_named_netns())
+    if (Result<void> done = delete_stale_in(ns, network, valid); !done && first_error) first_error = std::move(done);
   return first_error;
 }
 
