@@ -218,6 +218,10 @@ Result<std::vector<Segment>> parse_range(const cni::Json& object, unsigned block
   if (keys.range) return from_range(keys);
   if (keys.subnet) return from_subnet(keys);
   if (keys.gateway_net) return from_gateway(keys);
+  if (keys.gateway)
+    return bad("gateway", keys.gateway->text(), "has no prefix length, and there is no \"subnet\"",
+               fmt::format("write it as \"{}/{}\" with the subnet's own length, or add \"subnet\"",
+                           keys.gateway->text(), keys.gateway->is_v4() ? 24 : 64));
   return fail(Kind::kInvalidConfig, "\"subnet\": missing",
               "give \"subnet\", \"range\", \"addresses\", or a \"gateway\" with its prefix length");
 }
