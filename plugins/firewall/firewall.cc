@@ -242,13 +242,16 @@ Result<void> check(const cni::Request& request) {
 Result<void> gc(const cni::Request& request) {
   if (!request.conf.valid_attachments) return {};  // no list is no information
   const auto backend = TRY(cleanup_backend(request));
-  TRY(close_stale_isolated(request.conf.name, *request.conf.valid_attachments));
-  TRY(remove_stale_macvtap_lists(request.conf.name, *request.conf.valid_attachments));
-  return backend->remove_vms(request.conf.name, [&](const std::string& mark) {
+  Result<void> isolated = close_stale_isolated(request.conf.name, *request.conf.valid_attachments);
+  Result<void> lists = remove_stale_macvtap_lists(request.conf.name, *request.conf.valid_attachments);
+  Result<void> vms = backend->remove_vms(request.conf.name, [&](const std::string& mark) {
     return std::ranges::none_of(*request.conf.valid_attachments, [&](const cni::ValidAttachment& one) {
       return is_owner(mark, {.network = request.conf.name, .container_id = one.container_id, .ifname = one.ifname});
     });
   });
+  TRY(std::move(isolated));
+  TRY(std::move(lists));
+  return vms;
 }
 
 Result<void> status(const cni::Request& request) {
