@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 #include <unistd.h>
 
+#include "lib/base/whole_file.h"
 #include "lib/net/route.h"
 
 namespace slicer::macvtap {
@@ -50,6 +51,9 @@ Result<void> refuse_master(Call& call, const net::Link& parent) {
 
 /// An access point takes only frames from the one address that has joined it.
 bool is_wireless(const net::Link& link) {
+  // The caller's /sys may be another namespace's, with another link of this name.
+  const Result<std::string> index = read_file(fmt::format("/sys/class/net/{}/ifindex", link.name), 64);
+  if (!index || *index != fmt::format("{}\n", link.index)) return false;
   for (const char* sign : {"phy80211", "wireless"})
     if (access(fmt::format("/sys/class/net/{}/{}", link.name, sign).c_str(), F_OK) == 0) return true;
   return false;

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <fstream>
 #include <vector>
 
 #include "tests/system/macvtap/macvtap_support.h"
@@ -175,8 +176,13 @@ TEST_CASE("macvtap parent: one that cannot be is refused, with what to do") {
   }
   SUBCASE("wireless") {
     // sysfs says so; a driver for a radio there is none here.
+    const std::string index = must("cat /sys/class/net/eth1/ifindex");
     (void)must("mount -t tmpfs tmpfs /sys/class/net");
     (void)must("mkdir -p /sys/class/net/eth1/phy80211");
+    std::ofstream("/sys/class/net/eth1/ifindex") << "1" + index;  // another namespace's link of this name
+    (void)add(conf, call_in("ADD", box));
+    del(conf, call_in("DEL", box));
+    std::ofstream("/sys/class/net/eth1/ifindex") << index;
     const Answer answer = refused(conf, box);
     CHECK(answer.code() == 7);
     CHECK(answer.msg() ==
