@@ -53,7 +53,7 @@ bool AddressBook::take_question(const DhcpMessage& message, LeaseClock::time_poi
     case DhcpType::kDiscover:
     case DhcpType::kRequest:
       // A lease counts from its request (RFC 2131, section 4.4.1); a renewal may keep the transaction's number.
-      exchange_ = Exchange{.xid = message.xid, .asked = now};
+      exchange_ = Exchange{.xid = message.xid, .asked = now, .server = message.server};
       return false;
     case DhcpType::kRelease:
       return drop_lease(message.current);
@@ -66,6 +66,7 @@ bool AddressBook::take_question(const DhcpMessage& message, LeaseClock::time_poi
 
 bool AddressBook::take_answer(const DhcpMessage& message) {
   if (!exchange_ || exchange_->xid != message.xid || message.type == DhcpType::kOffer) return false;
+  if (exchange_->server && exchange_->server != message.server) return false;  // the guest did not choose this one
   const LeaseClock::time_point asked = exchange_->asked;
   exchange_.reset();  // the client takes the first answer, and so what a stranger sends later counts for nothing
   if (message.type == DhcpType::kAck) return take_ack(message, asked);

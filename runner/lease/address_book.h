@@ -27,7 +27,8 @@ struct Lease {
 enum class Direction { kFromGuest, kToGuest };
 
 /// Follows the frames of one guest's interface. What others send to the guest counts only as an answer to what it asked
-/// (RFC 2131, section 4.4: its MAC and its transaction), and nothing that it sends counts as an answer.
+/// (RFC 2131, section 4.4: its MAC, its transaction, the server that it chose), and nothing that it sends counts as an
+/// answer. What names all three is believed, whoever sent it: DHCP proves nothing.
 class AddressBook {
  public:
   /// More IPv6 addresses than these are forgotten, the longest unheard first: a guest can make any number.
@@ -50,6 +51,7 @@ class AddressBook {
   struct Exchange {
     uint32_t xid = 0;
     LeaseClock::time_point asked = {};
+    std::optional<addr::Ip> server = {};  ///< that the guest chose; absent: whichever answers
   };
   struct Seen {
     addr::Ip ip = {};

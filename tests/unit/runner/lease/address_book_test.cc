@@ -106,6 +106,26 @@ TEST_CASE("address book: answers that nobody asked for count for nothing") {
   CHECK(talk.address() == "192.0.2.50/24");
 }
 
+TEST_CASE("address book: a guest that chose a server is answered by that one alone") {
+  using Options = std::vector<std::pair<uint8_t, Bytes>>;
+  const Options chosen = {{54, ip_bytes("192.0.2.1")}};
+  const Options stranger = {{54, ip_bytes("192.0.2.66")}};
+  Talk talk;
+  CHECK_FALSE(talk.guest({.type = DhcpType::kRequest, .options = chosen}));
+  CHECK_FALSE(talk.server({.given = "192.0.2.99", .options = stranger}));
+  CHECK_FALSE(talk.server({.given = "192.0.2.99"}));  // who names no server is none (RFC 2131, table 3)
+  CHECK_FALSE(talk.server({.type = DhcpType::kNak, .options = stranger}));
+  CHECK(talk.server({.given = "192.0.2.50", .options = chosen}));
+  CHECK(talk.address() == "192.0.2.50/24");
+  CHECK_FALSE(talk.guest({.type = DhcpType::kRequest, .xid = 2, .options = chosen}));
+  CHECK_FALSE(talk.server({.type = DhcpType::kNak, .xid = 2, .options = stranger}));
+  CHECK(talk.address() == "192.0.2.50/24");
+  CHECK(talk.server({.type = DhcpType::kNak, .xid = 2, .options = chosen}));
+  // After a reboot and when it rebinds, a guest asks all of them.
+  CHECK_FALSE(talk.request(3));
+  CHECK(talk.server({.xid = 3, .given = "192.0.2.51", .options = stranger}));
+}
+
 TEST_CASE("address book: impossible addresses are no lease, a missing mask is the class's") {
   for (const char* address : {"0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255", "0.1.2.3"}) {
     Talk talk;
