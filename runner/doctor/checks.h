@@ -28,6 +28,8 @@ std::vector<CheckedNetwork> check_networks(const Settings& settings, Findings& f
 void check_forwarding(const std::vector<CheckedNetwork>& networks, Findings& findings);
 /// Other programs' firewalls.
 void check_firewalls(const std::vector<CheckedNetwork>& networks, Findings& findings);
+/// The host's rules of isolated networks, while there is an isolated VM.
+void check_isolation(Findings& findings);
 /// systemd-networkd and NetworkManager; beside `networks` those of host groups that have VMs.
 void check_link_managers(const Settings& settings, std::vector<CheckedNetwork> networks, Findings& findings);
 /// Pools against each other, the host's addresses and routes, and what is left in them; allocations without an owner.

@@ -47,8 +47,9 @@ TEST_CASE("doctor: a good network is found good, nothing is changed, and no chec
   const std::string before = snapshot({.folders = {"/run", "/var/lib/cni", "/etc/cni"}});
   const Report report;
   CHECK(difference(before, snapshot({.folders = {"/run", "/var/lib/cni", "/etc/cni"}})) == "");
-  for (const char* check : {"kernel.bridge", "kernel.tap", "kernel.veth", "kernel.guard", "kernel.redirect",
-                            "kernel.nftables", "tun", "network", "forwarding", "firewall", "pool", "leftovers"}) {
+  for (const char* check :
+       {"kernel.bridge", "kernel.tap", "kernel.veth", "kernel.guard", "kernel.redirect", "kernel.nftables", "tun",
+        "network", "forwarding", "firewall", "isolation", "pool", "leftovers"}) {
     CAPTURE(check);
     CHECK_MESSAGE(report.of(check).starts_with("ok: "), report.of(check));
     CHECK_FALSE(contains(report.of(check), "fail: "));
@@ -250,4 +251,23 @@ TEST_CASE("doctor: who is not root is told that, and nothing else") {
         "                       do: run as root: sudo slicer-run doctor\n"
         "0 ok, 0 to see to, 1 failed\n");
   CHECK(told.err == "");
+}
+
+TEST_CASE("doctor: the rules of isolated networks are looked at while there is an isolated VM") {
+  const OneNetwork host;
+  CHECK(Report().of("isolation").starts_with("ok: "));
+  const Json conf = {{"cniVersion", "1.1.0"}, {"name", "sandbox"}, {"type", "slicer-isolated"}};
+  const Netns box("box");
+  REQUIRE(call_plugin("slicer-isolated", conf, {.container_id = "vm-1", .netns = box.path(), .ifname = "tap0"}).ok());
+  CHECK(Report().of("isolation").starts_with("ok: "));
+  (void)must("nft flush ruleset");
+  const Report report;
+  CHECK(report.outcome.exit_code == 1);
+  CHECK(report.of("isolation")
+            .starts_with("fail: check the rules of isolated networks in table 'inet slicer': chain "
+                         "'isolation-prerouting' is gone"));
+  CHECK(contains(report.of("isolation"), "the next ADD on an isolated network puts it back"));
+  const Netns next("next");
+  REQUIRE(call_plugin("slicer-isolated", conf, {.container_id = "vm-2", .netns = next.path(), .ifname = "tap0"}).ok());
+  CHECK(Report().of("isolation").starts_with("ok: "));
 }
