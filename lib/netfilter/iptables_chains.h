@@ -7,7 +7,7 @@
 //                           slicer-jdg-HASH     what passes always; VMs with a policy of their own; then the network's
 //            PREROUTING  -> slicer-dad-HASH     duplicate address detection on a segregated bridge
 //            FORWARD     -> slicer-ing-HASH     ingressPolicy
-//            FORWARD     -> slicer-wth-HASH     portIsolation
+//            FORWARD     -> slicer-wth-HASH     portIsolation; of a routed network: isolated VMs out
 //            OUTPUT      -> slicer-red-HASH     redirects on a segregated bridge
 //                           slicer-bridges      the bridges of all networks of this backend
 //

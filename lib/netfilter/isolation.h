@@ -13,12 +13,11 @@
 #include <vector>
 
 #include "lib/base/result.h"
+#include "lib/base/unique_fd.h"
 #include "lib/netfilter/policy.h"
+#include "lib/netfilter/ruleset.h"
 
 namespace slicer::netfilter {
-
-/// The host's ends of isolated attachments are called so (cni::Attachment's role 's'); nothing else may be.
-inline constexpr const char* kIsolatedLinks = "sls";
 
 /// Whose a table or an element is.
 struct IsolationOwner {
@@ -30,6 +29,20 @@ struct IsolationOwner {
 };
 /// Is `mark` of an owner of this network?
 bool is_mark_of_network(const std::string& mark, const std::string& network);
+
+/// Between "is there an isolated link" and "take the rules away" no link may come: who makes one shares this lock until
+/// the rules are ensured, who removes them has it alone. It is the network namespace's own (flock on /proc's file of
+/// it), so it needs no file, and ends with the process.
+class IsolationLock {
+ public:
+  enum class Use : uint8_t { kAdd, kRemoval };
+  /// Waits: either side has it for some milliseconds. Error: kSystem.
+  static Result<IsolationLock> acquire(Use use);
+
+ private:
+  explicit IsolationLock(UniqueFd ns) : ns_(std::move(ns)) {}
+  UniqueFd ns_;
+};
 
 /// A bridge that no isolated VM may reach.
 struct ListedBridge {
@@ -46,8 +59,8 @@ struct ListedBridge {
 Result<void> ensure_isolation(const std::function<Result<std::vector<ListedBridge>>()>& own_bridges);
 /// Error: kMismatch, naming what is missing.
 Result<void> check_isolation();
-/// Takes them back, with what they opened; the set `bridges` stays. The caller makes sure that no isolated link is
-/// there, and looks again afterwards. False: there was nothing. Errors: kBusy, kSystem.
+/// Takes them back, with what they opened; the set `bridges` stays. The caller makes sure, under an IsolationLock, that
+/// no isolated link is there. False: there was nothing. Errors: kBusy, kSystem.
 Result<bool> remove_isolation();
 
 /// Lets the VM of `owner` send to exactly these addresses of the host (or of 169.254.0.0/16) and no others: one element
@@ -101,13 +114,15 @@ class VmTable {
 
   /// The mark of the table that stands; none: no table. By it slicer-firewall knows an isolated attachment.
   Result<std::optional<std::string>> mark();
-  /// Makes the table, or replaces it whole, in one transaction: at no time is more open than before or after. Cost: per
-  /// interval about 2.5 µs, with ports 6.5 µs. Errors: kBusy, kSystem, kUnsupportedKernel.
-  Result<void> put(const VmTableRules& rules);
+  /// Makes the table, or replaces the owner's own whole, in one transaction: at no time is more open than before or
+  /// after. Another owner's table is replaced only when `abandoned` says, asked anew for each state of the ruleset,
+  /// that this owner is gone. Cost: per interval about 2.5 µs, with ports 6.5 µs. Errors: kExists (another owner's
+  /// table stands), kBusy, kSystem, kUnsupportedKernel.
+  Result<void> put(const VmTableRules& rules, const std::function<Result<bool>()>& abandoned = {});
   /// Does it stand? Without `policy` the lists may be others than in `rules`: slicer-firewall's. Error: kMismatch.
   Result<void> check(const VmTableRules& rules, bool policy);
-  /// Absent is success.
-  Result<void> remove();
+  /// Only the owner's that has this mark. Absent, or another owner's, is success.
+  Result<void> remove(const std::string& mark);
 
  private:
   struct State;

@@ -216,6 +216,11 @@ std::unexpected<Error> restless(std::string_view action) {
               "try again; `nft monitor` shows who it is");
 }
 
+std::unexpected<Error> foreign_table(const std::string& action, const std::string& mark) {
+  return fail(Kind::kExists, fmt::format("{}: table 'inet {}' of '{}' is in the namespace", action, kVmTable, mark),
+              "an isolated VM needs a namespace of its own; delete the other attachment, or make another namespace");
+}
+
 }  // namespace
 
 struct VmTable::State {
@@ -237,10 +242,13 @@ Result<VmTable> VmTable::open() {
 
 Result<std::optional<std::string>> VmTable::mark() { return TRY(survey(state_->session, false)).mark; }
 
-Result<void> VmTable::put(const VmTableRules& rules) {
+Result<void> VmTable::put(const VmTableRules& rules, const std::function<Result<bool>()>& abandoned) {
   const std::string action = fmt::format("write the rules of '{}'", rules.owner.alias);
   for (int round = 0; round < kMaxRounds; ++round) {
     const StandingTable standing = TRY(survey(state_->session, false));
+    // Between here and the transaction nobody can have put another one: the generation would be another.
+    if (standing.mark && *standing.mark != rules.owner.mark() && (!abandoned || !TRY(abandoned())))
+      return foreign_table(action, *standing.mark);
     MessageBuffer batch;
     batch.begin_batch(standing.generation);
     if (standing.mark) delete_named_table(batch, kVmTable);
@@ -265,11 +273,11 @@ Result<void> VmTable::check(const VmTableRules& rules, bool policy) {
   return restless(action);
 }
 
-Result<void> VmTable::remove() {
+Result<void> VmTable::remove(const std::string& mark) {
   const std::string action = fmt::format("remove table 'inet {}'", kVmTable);
   for (int round = 0; round < kMaxRounds; ++round) {
     const StandingTable standing = TRY(survey(state_->session, false));
-    if (!standing.mark) return {};
+    if (standing.mark != mark) return {};
     MessageBuffer batch;
     batch.begin_batch(standing.generation);
     delete_named_table(batch, kVmTable);

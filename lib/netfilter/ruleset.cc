@@ -97,6 +97,22 @@ std::vector<Rule> forward_rules(const Forward& forward, const std::vector<addr::
   return forward.bridge.empty() ? subnet_rules(subnets, form) : bridge_rules(forward, subnets, form);
 }
 
+/// Isolated VMs know a bridge of ours by the set of bridges; a network that has none, by its subnets. IPv6 of theirs is
+/// closed altogether.
+Chain routed_chain(const NetworkRules& rules) {
+  const std::string mark = network_mark(rules.network);
+  Chain chain{.name = routed_chain_name(rules.network), .hook = Hook::kForward, .comment = mark};
+  if (!rules.forward || !rules.forward->bridge.empty()) return chain;
+  for (const addr::Cidr& subnet : normalize(rules.forward->subnets)) {
+    if (!subnet.ip.is_v4()) continue;
+    chain.rules.push_back({.matches = {{.field = Field::kInput, .interface = kIsolatedLinks, .begins = true},
+                                       on_prefix(Field::kDestination, subnet)},
+                           .verdict = Verdict::kDrop,
+                           .comment = mark});
+  }
+  return chain;
+}
+
 }  // namespace
 
 std::string network_mark(const std::string& network) { return cut("slicer:" + network, kMaxMark, '#'); }
@@ -127,6 +143,8 @@ std::string chain_name(Hook hook, const std::string& network) {
   return (hook == Hook::kForward ? "forward-" : "masquerade-") + name_part(network);
 }
 
+std::string routed_chain_name(const std::string& network) { return "routed-" + name_part(network); }
+
 std::vector<Chain> own_chains(const NetworkRules& rules) {
   const std::string mark = network_mark(rules.network);
   std::vector<Chain> chains;
@@ -135,6 +153,7 @@ std::vector<Chain> own_chains(const NetworkRules& rules) {
     chain.rules = forward_rules(*rules.forward, normalize(rules.forward->subnets), Rule{.comment = mark});
     if (!chain.rules.empty()) chains.push_back(std::move(chain));
   }
+  if (Chain routed = routed_chain(rules); !routed.rules.empty()) chains.push_back(std::move(routed));
   if (rules.closed_bridge) {
     const auto& [name, mac] = *rules.closed_bridge;
     Rule rule{.matches = {{.field = Field::kInput, .interface = name},

@@ -14,6 +14,9 @@
 
 namespace slicer::netfilter {
 
+/// The host's ends of isolated attachments are called so (cni::Attachment's role 's'); nothing else may be.
+inline constexpr const char* kIsolatedLinks = "sls";
+
 /// What forwarding is opened for.
 struct Forward {
   std::string bridge = {};               ///< host interface; empty: by subnet alone (a routed network: ptp)
@@ -127,6 +130,9 @@ std::string name_part(const std::string& network);
 
 /// "masquerade-NETWORK" or "forward-NETWORK"; long names are cut and hashed behind '/'.
 std::string chain_name(Hook hook, const std::string& network);
+
+/// "routed-NETWORK": what closes a network without a bridge to isolated VMs.
+std::string routed_chain_name(const std::string& network);
 
 /// The chains that stand for `rules` in our own table, in a fixed order; rules sorted, without duplicates.
 std::vector<Chain> own_chains(const NetworkRules& rules);

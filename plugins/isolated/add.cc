@@ -27,6 +27,14 @@ cni::CniResult result_of(const Call& call, const HostEnd& end, const GuestPlan& 
   return result;
 }
 
+/// Under the lock: `slicer-run network rm` takes the rules back where there is no link. Nothing passes it yet.
+Result<HostEnd> add_guarded_host_end(Call& call, Undo& undo) {
+  const auto lock = TRY(netfilter::IsolationLock::acquire(netfilter::IsolationLock::Use::kAdd));
+  const HostEnd end = TRY(add_host_end(call, undo));
+  TRY(ensure_host_rules(call));
+  return end;
+}
+
 }  // namespace
 
 bool accepts_host_netns(const cni::Request&) { return false; }
@@ -35,9 +43,7 @@ Result<cni::CniResult> add(const cni::Request& request) {
   Call call = TRY(open_call(request));
   Undo undo;
   TRY(refuse_occupied(call));
-  const HostEnd end = TRY(add_host_end(call, undo));
-  // Behind the link: `slicer-run network rm` takes the rules back where there is none. Nothing passes it yet.
-  TRY(ensure_host_rules(call));
+  const HostEnd end = TRY(add_guarded_host_end(call, undo));
   Block block =
       TRY(reserve_block(call, [&](const addr::Ip& guest) { return claim_guest_route(call, end, guest); }, undo));
   const GuestPlan guest = TRY(plan_guest(call, block.addresses));

@@ -26,6 +26,13 @@ bool is_link_local_route(const Cidr& destination) {
   return destination == Cidr{.ip = Ip(addr::Family::kIpv4, 0xa9fe0000U), .prefix = 16};
 }
 
+/// Everybody's: no guest may have one. slicer-ipam never gives them, another IPAM may.
+std::optional<Ip> well_known_in(const Cidr& block) {
+  for (const Ip& ip : {next_hop(), Ip(addr::Family::kIpv4, 0xa9fea9feU)})  // 169.254.169.254: the clouds' metadata
+    if (block.contains(ip)) return ip;
+  return std::nullopt;
+}
+
 std::unexpected<Error> not_a_block(const std::string& cause) {
   return fail(Kind::kInvalidConfig, fmt::format("\"ipam\": gave {}", cause),
               "an isolated VM needs one IPv4 /30 with its gateway: leave \"ipam\" out, or let it give such blocks");
@@ -81,7 +88,11 @@ Result<Block> reserve_own(Call& call, const Claim& claim) {
                             call.attachment.network, ranges.size()),
                 "remove attachments that are not needed, run GC, or set \"range\"");
   if (exhausted) exhausted->message = fmt::format("\"range\": {}: {}", ranges.front().text(), exhausted->message);
-  return std::unexpected(std::move(exhausted).value_or(Error{.message = "reserve a block: lost every race"}));
+  if (exhausted) return std::unexpected(std::move(*exhausted));
+  return fail(Kind::kBusy,
+              fmt::format("reserve a block for network '{}': others took {} of '{}' first, one after the other",
+                          call.attachment.network, kMaxClaims, ranges.front().text()),
+              "see `ip route` for who adds routes there; try again, or set another \"range\"");
 }
 
 Result<Block> reserve_foreign(Call& call, const Claim& claim) {
@@ -99,6 +110,8 @@ Result<Block> reserve_foreign(Call& call, const Claim& claim) {
 }
 
 }  // namespace
+
+Ip next_hop() { return {addr::Family::kIpv4, 0xa9fe0101U}; }
 
 std::vector<Cidr> ranges_of(const Call& call) {
   if (call.config.range) return {*call.config.range};
@@ -138,6 +151,9 @@ Result<GuestPlan> plan_guest(const Call& call, const cni::CniResult& addresses) 
   if (!ip.address.ip.is_v4() || ip.address.prefix != kBlockPrefix)
     return not_a_block(fmt::format("'{}'", ip.address.text()));
   const Cidr block = ip.address.network();
+  if (const std::optional<Ip> taken = well_known_in(block))
+    return not_a_block(
+        fmt::format("'{}', whose block holds {}, which no VM may have", ip.address.text(), taken->text()));
   const Ip gateway = ip.gateway.value_or(block.first().plus(1));
   const auto is_host = [&](const Ip& one) {
     return block.contains(one) && one != block.first() && one != block.last();

@@ -12,6 +12,10 @@ namespace slicer::isolated {
 /// The ranges in the order in which they are tried: the one of the configuration, or those of the network's name.
 std::vector<addr::Cidr> ranges_of(const Call& call);
 
+/// 169.254.1.1, what stands for the host in every namespace: link-local, so it is nobody else's there (container
+/// networks use the same), and never part of a block.
+addr::Ip next_hop();
+
 /// The call as IPAM gets it: the section completed; with `range`, with the blocks to choose from.
 cni::Request ipam_request(const Call& call, const std::optional<addr::Cidr>& range = {});
 

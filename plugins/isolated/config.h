@@ -20,7 +20,7 @@ struct Config {
   std::optional<addr::Cidr> range = {};  ///< absent: the network's name chooses
   unsigned mtu_bytes = kDefaultMtu;
   bool ip_masq = true;
-  std::string masq_backend = {};  ///< "nftables" or empty: the library's choice
+  std::string masq_backend = {};  ///< "nftables", "iptables", "auto"; empty is "auto"
   cni::Dns dns = {};
   cni::TapOwner owner = {};
   std::optional<addr::Mac> mac = {};  ///< asked for by the call

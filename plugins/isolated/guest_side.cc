@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <set>
 
 #include "lib/net/address.h"
@@ -10,13 +11,10 @@
 #include "lib/net/route.h"
 #include "lib/net/tap.h"
 #include "lib/net/tc_guard.h"
+#include "plugins/isolated/blocks.h"
 
 namespace slicer::isolated {
 namespace {
-
-/// What stands for the host in every namespace: link-local, so it is nobody else's there (container networks use the
-/// same), and never part of a block.
-addr::Ip next_hop() { return {addr::Family::kIpv4, 0xa9fe0101U}; }  // 169.254.1.1
 
 net::Route default_route(int uplink) {
   return {.destination = {.ip = addr::Ip(addr::Family::kIpv4, 0), .prefix = 0},
@@ -51,6 +49,14 @@ std::unexpected<Error> occupied(const Call& call) {
   return fail(Kind::kExists,
               fmt::format("add a default route in '{}': the namespace has one already", call.request.env.netns),
               "an isolated VM needs a namespace of its own; delete the other attachment, or make another namespace");
+}
+
+/// Whether a table that stands belongs to nobody any more: an attachment makes its uplink before its table, and loses
+/// it before the table goes (DEL, and whatever takes the host's end away).
+Result<bool> is_alone(Call& call) {
+  const std::string own = call.uplink();
+  const std::vector<net::Link> uplinks = TRY(net::list_links(call.sandbox->routes, "slu"));  // of any network
+  return std::ranges::all_of(uplinks, [&](const net::Link& link) { return link.name == own; });
 }
 
 Result<int> raise_uplink(Call& call, const HostEnd& end) {
@@ -145,7 +151,7 @@ Result<void> refuse_occupied(Call& call) {
 Result<void> add_guest_side(Call& call, const HostEnd& end, const GuestPlan& guest, Undo& undo) {
   undo.push("remove rules", [&call] { return remove_rules(call); });
   netfilter::VmTable table = TRY(open_table(call.sandbox->ns));
-  TRY(table.put(TRY(rules_of(call, guest))));
+  TRY(table.put(TRY(rules_of(call, guest)), [&call] { return is_alone(call); }));
   const int uplink = TRY(raise_uplink(call, end));
   const int tap = TRY(add_tap(call, guest));
   undo.push("delete tap",
@@ -162,9 +168,7 @@ Result<void> check_guest_side(Call& call, const HostEnd& end, const GuestPlan& g
 Result<void> remove_rules(Call& call) {
   if (!call.sandbox) return {};
   netfilter::VmTable table = TRY(open_table(call.sandbox->ns));
-  const std::optional<std::string> mark = TRY(table.mark());
-  if (!mark || *mark != call.rule_owner().mark()) return {};  // none, or another attachment's
-  return table.remove();
+  return table.remove(call.rule_owner().mark());
 }
 
 Result<void> remove_stale_rules(const std::string& network, const std::vector<cni::Attachment>& valid) {
@@ -174,7 +178,7 @@ Result<void> remove_stale_rules(const std::string& network, const std::vector<cn
   for (const net::Netns& ns : net::list_named_netns()) {
     netfilter::VmTable table = TRY(open_table(ns));
     const std::optional<std::string> mark = TRY(table.mark());
-    if (mark && netfilter::is_mark_of_network(*mark, network) && !known.contains(*mark)) TRY(table.remove());
+    if (mark && netfilter::is_mark_of_network(*mark, network) && !known.contains(*mark)) TRY(table.remove(*mark));
   }
   return {};
 }

@@ -116,12 +116,11 @@ Result<bool> has_isolated_vms(net::RouteSocket& host) {
   return !TRY(net::list_links(host, netfilter::kIsolatedLinks)).empty();
 }
 
-/// What all isolated networks share goes with the last isolated VM. An ADD makes its link first and looks at the rules
-/// then, so of the two one sees what the other did.
+/// What all isolated networks share goes with the last isolated VM. An ADD that comes meanwhile waits with its link.
 Result<void> remove_unused_isolation(net::RouteSocket& host) {
+  const auto lock = TRY(netfilter::IsolationLock::acquire(netfilter::IsolationLock::Use::kRemoval));
   if (TRY(has_isolated_vms(host)) || !TRY(netfilter::remove_isolation())) return {};
-  if (!TRY(has_isolated_vms(host))) return print("removed the rules of isolated networks: no VM is on one now\n");
-  return netfilter::ensure_isolation([] { return std::vector<netfilter::ListedBridge>(); });
+  return print("removed the rules of isolated networks: no VM is on one now\n");
 }
 
 /// A network without a file (a host group's, or one whose file was removed) is known by what it left.

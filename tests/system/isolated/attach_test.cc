@@ -1,12 +1,45 @@
 // What an ADD of slicer-isolated makes, and what DEL, CHECK, GC and STATUS do with it.
 #include <doctest/doctest.h>
+#include <linux/filter.h>
+#include <linux/netlink.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <array>
+#include <cerrno>
+#include <cstddef>
 #include <cstdio>
 
 #include "tests/system/isolated/isolated_support.h"
 
 using namespace slicer::test;
 using namespace slicer::test::isolated;
+
+namespace {
+
+/// For this process and its children the kernel has no nf_tables: no socket of its kind.
+void forbid_nfnetlink() {
+  const auto third = static_cast<unsigned>(offsetof(seccomp_data, args[2]));
+  std::array<sock_filter, 8> code = {{
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 0, 5),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[0])),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_NETLINK, 0, 3),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, third),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, NETLINK_NETFILTER, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPROTONOSUPPORT),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  }};
+  const sock_fprog program{static_cast<unsigned short>(code.size()), code.data()};
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+    _exit(99);
+}
+
+}  // namespace
 
 TEST_CASE("isolated: ADD makes a routed TAP and says so by the contract") {
   const Host host;
@@ -245,4 +278,57 @@ TEST_CASE("isolated: a second VM in one namespace is refused, and the first one 
   CHECK(answer.msg().find("default route") != std::string::npos);
   del(sandbox_conf(), second);
   CHECK(difference(before, snapshot(seen)) == "");
+}
+
+TEST_CASE("isolated: of two ADDs at once in one namespace one keeps its rules, whoever was where first") {
+  const Host host;
+  const Netns box("box");
+  const Json result = add(sandbox_conf(), call_in("ADD", box));
+  Call second = call_in("ADD", box, "vm-2");
+  second.ifname = "tap1";
+  // As the second one finds the namespace before the first one has its route.
+  const std::string route = must("ip route show default", box.path());
+  (void)must("ip route del default", box.path());
+  const SnapshotOptions seen{.netns = {box.path()}};
+  const std::string before = snapshot(seen);
+  const Answer answer = call(sandbox_conf(), second);
+  INFO(answer.text());
+  CHECK(answer.code() == 102);
+  CHECK(answer.msg().find("'slicer:sandbox/vm-1/tap0'") != std::string::npos);
+  CHECK(difference(before, snapshot(seen)) == "");
+  del(sandbox_conf(), second);
+  CHECK(difference(before, snapshot(seen)) == "");
+  (void)must("ip route add " + route.substr(0, route.find('\n')), box.path());
+  const Answer checked = call(with(sandbox_conf(), "prevResult", result), call_in("CHECK", box));
+  INFO(checked.text());
+  CHECK(checked.ok());
+}
+
+TEST_CASE("isolated: a table that a killed DEL left in the namespace is no obstacle to the next VM there") {
+  const Host host;
+  const Netns box("box");
+  const Json first = add(sandbox_conf(), call_in("ADD", box));
+  (void)must("ip link del " + first["interfaces"][0]["name"].get<std::string>());
+  (void)must("ip link del tap0", box.path());
+  Call second = call_in("ADD", box, "vm-2");
+  const Json result = add(sandbox_conf(), second);
+  del(sandbox_conf(), call_in("DEL", box));  // of the first: leaves the second one's table
+  CHECK(call(with(sandbox_conf(), "prevResult", result), call_in("CHECK", box, "vm-2")).ok());
+}
+
+TEST_CASE("isolated: STATUS says when nf_tables is missing, also where masquerade is iptables'") {
+  const Host host;
+  Json conf = sandbox_conf();
+  conf["ipMasqBackend"] = "iptables";
+  if (const Answer here = call(conf, {.command = "STATUS"}); !here.ok()) SLICER_SKIP("no legacy tables: " + here.msg());
+  const pid_t pid = fork();
+  if (pid == 0) {
+    forbid_nfnetlink();
+    const Answer answer = call(conf, {.command = "STATUS"});
+    (void)std::fputs(answer.text().c_str(), stderr);
+    _exit(answer.code());
+  }
+  int status = 0;
+  REQUIRE(waitpid(pid, &status, 0) == pid);
+  CHECK((WIFEXITED(status) && WEXITSTATUS(status) == 50));
 }

@@ -2,6 +2,8 @@
 #include <doctest/doctest.h>
 
 #include <cstdio>
+#include <filesystem>
+#include <fstream>
 #include <set>
 
 #include "tests/system/isolated/isolated_support.h"
@@ -20,6 +22,17 @@ std::vector<std::unique_ptr<Netns>> boxes(int count) {
 
 std::string given(const Json& conf, const Netns& box, const std::string& id) {
   return ip_of(add(conf, call_in("ADD", box, id)), 4);
+}
+
+/// An IPAM plugin that gives this one address and writes down how it is called.
+void write_ipam(const std::string& address) {
+  std::filesystem::create_directories("/run/plugins");
+  std::ofstream("/run/plugins/calls").flush();
+  std::ofstream("/run/plugins/given") << "#!/bin/sh\ncat > /dev/null\necho $CNI_COMMAND >> /run/plugins/calls\n"
+                                      << "[ $CNI_COMMAND != ADD ] || echo '"
+                                      << Json{{"cniVersion", "1.1.0"}, {"ips", {{{"address", address}}}}}.dump()
+                                      << "'\n";
+  std::filesystem::permissions("/run/plugins/given", std::filesystem::perms::owner_all);
 }
 
 }  // namespace
@@ -173,4 +186,28 @@ TEST_CASE("isolated blocks: a restarted VM gets the address it asks for, or is t
   how = call_in("ADD", *box[2], "vm-2");
   how.args = "IP=169.254.103.254";
   CHECK(ip_of(add(with(sandbox_conf(), "range", "169.254.100.0/22"), how), 4) == "169.254.103.254");
+}
+
+TEST_CASE("isolated blocks: another IPAM's block with a well-known address is refused, and given back") {
+  const Host host;
+  const Netns box("box");
+  Json conf = sandbox_conf();
+  conf.erase("range");
+  conf["ipam"] = {{"type", "given"}};
+  Call how = call_in("ADD", box);
+  how.extra["CNI_PATH"] = "/run/plugins";
+  for (const std::string address : {"169.254.169.254/30", "169.254.169.253/30", "169.254.1.2/30"}) {
+    CAPTURE(address);
+    write_ipam(address);
+    const Answer answer = call(conf, how);
+    INFO(answer.text());
+    CHECK(answer.code() == 7);
+    CHECK(answer.msg().find("\"ipam\": gave '" + address + "'") != std::string::npos);
+    CHECK(answer.msg().find(address.starts_with("169.254.1.") ? "169.254.1.1" : "169.254.169.254") !=
+          std::string::npos);
+    CHECK(must("cat /run/plugins/calls") == "ADD\nDEL\n");
+    CHECK(must("ip -o link show type veth") == "");
+  }
+  write_ipam("192.0.2.2/30");
+  CHECK(call(conf, how).ok());
 }

@@ -3,6 +3,7 @@
 
 #include <cstdio>
 
+#include "tests/system/firewall/policy_support.h"
 #include "tests/system/isolated/isolated_support.h"
 
 using namespace slicer::test;
@@ -118,4 +119,34 @@ TEST_CASE("isolated reach: a bridge that was there before the set of bridges is 
   (void)must("nft delete table inet slicer-vm", vm.box.path());
   REQUIRE(vm.pings(Surroundings::kLanMachine));
   CHECK_FALSE(vm.pings(ip_of(bridged.result, 4)));
+}
+
+TEST_CASE("isolated reach: no container of a routed network with slicer-firewall, whichever came first") {
+  if (const std::string missing = firewall::missing_tool(); !missing.empty()) SLICER_SKIP(missing);
+  const Host host;
+  const Surroundings around;
+  const Vm before(sandbox_conf(), "vm-1");
+  const Netns container("container");  // as upstream's ptp makes it
+  connect({.netns = container.path(), .link = "eth0", .address = "192.0.2.2/24"},
+          {.link = "port0", .address = "192.0.2.1/32"});
+  (void)must("ip route add 192.0.2.2 dev port0");
+  (void)must("ip route add default via 192.0.2.1", container.path());
+  REQUIRE(before.pings("192.0.2.2"));
+  Json conf = Json::parse(R"({"cniVersion": "1.0.0", "name": "routed", "type": "slicer-firewall", "prevResult": {
+    "cniVersion": "1.0.0", "interfaces": [{"name": "port0"}, {"name": "eth0", "sandbox": "/run/netns/container"}],
+    "ips": [{"interface": 1, "address": "192.0.2.2/24", "gateway": "192.0.2.1"}]}})");
+  if (firewall::is_legacy()) conf["backend"] = "iptables";
+  const Call how{.netns = container.path(), .ifname = "eth0"};
+  const Answer answer = call_plugin("slicer-firewall", conf, how);
+  INFO(answer.text());
+  REQUIRE(answer.ok());
+  const Vm after(sandbox_conf(), "vm-2");
+  for (const Vm* vm : {&before, &after}) {
+    CHECK_FALSE(pings(vm->guest.netns(), "192.0.2.2", 1));
+    CHECK(vm->pings(Surroundings::kInternet));
+  }
+  CHECK(pings(container.path(), Surroundings::kHost));
+  Call check = how;
+  check.command = "CHECK";
+  CHECK(call_plugin("slicer-firewall", conf, check).ok());
 }

@@ -1,10 +1,13 @@
 // The table in a VM's namespace with lists in it, and the openings on the host: what slicer-firewall does with
 // lib/netfilter.
 #include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/file.h>
 
 #include <chrono>
 #include <cstdio>
 
+#include "lib/base/unique_fd.h"
 #include "lib/netfilter/isolation.h"
 #include "tests/system/isolated/isolated_support.h"
 
@@ -188,4 +191,19 @@ TEST_CASE("isolated table: whatever somebody takes from the host's rules, the ne
     CHECK_FALSE(vm.pings(Surroundings::kHost));
     del(sandbox_conf(), how);
   }
+}
+
+TEST_CASE("isolated table: an ADD waits while the host's rules are removed, and puts them back") {
+  const Host host;
+  const Netns box("box");
+  (void)settled_snapshot(sandbox_conf(), call_in("ADD", box));
+  const UniqueFd removal(open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
+  REQUIRE(flock(removal.get(), LOCK_EX) == 0);
+  const Background adding([&] { (void)call(sandbox_conf(), call_in("ADD", box)); });
+  CHECK(eventually([] { return run({"grep", "-e", "-> FLOCK", "/proc/locks"}).ok(); }));
+  CHECK(must("ip -o link show type veth") == "");
+  CHECK(must_have(remove_isolation()));
+  REQUIRE(flock(removal.get(), LOCK_UN) == 0);  // the child has the description, too
+  CHECK(eventually([&] { return run(words("ip -o -4 route show default"), {.netns = box.path()}).out != ""; }));
+  CHECK(check_isolation().has_value());
 }

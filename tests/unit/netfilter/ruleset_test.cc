@@ -73,6 +73,16 @@ TEST_CASE("own_chains: forwarding by bridge, and by subnet where there is none")
   CHECK(texts(routed[0].rules) == Lines{"ip saddr 192.0.2.0/24 accept", "ip daddr 192.0.2.0/24 accept"});
 }
 
+TEST_CASE("own_chains: a routed network is closed to isolated VMs, which have no IPv6") {
+  const auto chains =
+      own_chains({.network = "demo", .forward = Forward{.subnets = {cidr("192.0.2.2/24"), cidr("2001:db8::2/64")}}});
+  REQUIRE(chains.size() == 2);
+  CHECK(chains[1].name == "routed-demo");
+  CHECK(chains[1].comment == "slicer:demo");
+  CHECK(texts(chains[1].rules) == Lines{R"(iifname "sls*" ip daddr 192.0.2.0/24 drop)"});
+  CHECK(own_chains({.network = "demo", .forward = Forward{.subnets = {cidr("2001:db8::2/64")}}}).size() == 1);
+}
+
 TEST_CASE("own_chains: single addresses on a bridge give one rule for all VMs") {
   const auto chains =
       own_chains({.network = "demo",
