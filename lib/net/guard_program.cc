@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 
+#include "lib/addr/link_local.h"
 #include "lib/net/bpf_assembler.h"
 #include "lib/net/tc_guard.h"
 
@@ -49,13 +50,6 @@ constexpr size_t kProgramMax = 4096;
 /// kernel's compiler a part of every ADD.
 constexpr int kExtensionHeadersMax = 2;
 
-/// EUI-64 (RFC 4291, appendix A): the link-local address that a guest makes from its MAC.
-addr::Ip link_local_of(const addr::Mac& mac) {
-  const auto& m = mac.bytes;
-  return addr::Ip::from_bytes(std::array<uint8_t, 16>{0xfe, 0x80, 0, 0, 0, 0, 0, 0, static_cast<uint8_t>(m[0] ^ 2U),
-                                                      m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]});
-}
-
 uint32_t word_of(std::span<const uint8_t> bytes) {
   return uint32_t{bytes[0]} << 24 | uint32_t{bytes[1]} << 16 | uint32_t{bytes[2]} << 8 | uint32_t{bytes[3]};
 }
@@ -65,7 +59,7 @@ class GuardBuilder {
   explicit GuardBuilder(const GuardSpec& spec)
       : spec_(spec), pass_(as_.make_label()), drop_(as_.make_label()), own_target_(as_.make_label()) {
     for (const addr::Ip& ip : spec.sources) (ip.is_v4() ? own_v4_ : own_v6_).push_back(ip);
-    own_v6_.push_back(link_local_of(spec.mac));
+    own_v6_.push_back(addr::link_local_of(spec.mac));
   }
 
   std::vector<BpfInstruction> build() {

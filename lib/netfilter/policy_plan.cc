@@ -33,11 +33,26 @@ std::vector<MapElement> wanted_elements(const PolicyRules& rules, const std::str
   return elements;
 }
 
-/// Elements that a call about `rules` replaces: the VMs', by address or owner.
-bool is_replaced(const MapElement& element, const PolicyRules& rules) {
+/// Equal MACs make equal ones: no sign that the other VM is gone.
+bool is_link_local(const addr::Ip& ip) { return !ip.is_v4() && ip.value() >> 118 == 0x3fa; }
+
+/// Whose elements a call about `rules` replaces: the VMs', and those of who had one of their addresses: that one is
+/// gone.
+std::vector<std::string> replaced_owners(const std::vector<MapElement>& standing, const PolicyRules& rules) {
+  std::vector<std::string> owners;
+  for (const VmPolicy& vm : rules.vms) {
+    owners.push_back(vm_mark(vm.owner));
+    for (const MapElement& element : standing)
+      if (!is_link_local(element.addresses.first) &&
+          std::ranges::find(vm.addresses, element.addresses.first) != vm.addresses.end())
+        owners.push_back(element.comment);
+  }
+  return owners;
+}
+
+bool is_address_of(const MapElement& element, const PolicyRules& rules) {
   return std::ranges::any_of(rules.vms, [&](const VmPolicy& vm) {
-    return element.comment == vm_mark(vm.owner) ||
-           std::ranges::find(vm.addresses, element.addresses.first) != vm.addresses.end();
+    return std::ranges::find(vm.addresses, element.addresses.first) != vm.addresses.end();
   });
 }
 
@@ -125,13 +140,16 @@ void PolicyPlan::plan_elements() {
       if (vm.own) want(*vm.own, policy_id(*vm.own, log_prefix_));
   }
   elements_left_ = wanted.size();
+  const std::vector<std::string> replaced =
+      wish_.rules ? replaced_owners(standing_.own, *wish_.rules) : std::vector<std::string>();
   for (const MapElement& element : standing_.own) {
     const auto same = std::ranges::find(wanted, element);
     if (same != wanted.end()) {
       wanted.erase(same);
       continue;
     }
-    const bool goes = wish_.remove_all || (wish_.rules && is_replaced(element, *wish_.rules)) ||
+    const bool goes = wish_.remove_all || std::ranges::find(replaced, element.comment) != replaced.end() ||
+                      (wish_.rules && is_address_of(element, *wish_.rules)) ||
                       (wish_.gone && wish_.gone(element.comment));
     if (!goes) {
       ++elements_left_;

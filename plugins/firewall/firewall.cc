@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 
+#include "lib/addr/link_local.h"
 #include "lib/base/log.h"
 #include "lib/base/undo.h"
 #include "lib/cni/attachment.h"
@@ -141,10 +142,25 @@ Result<Call> open_call(const cni::Request& request) {
   return call;
 }
 
+/// Under which a guest sends besides: whatever it opens from there is judged as the rest.
+std::vector<addr::Ip> link_local_addresses(const Call& call) {
+  const auto pair = cni::find_guest_interface(call.result, call.attachment.container_id);
+  std::vector<addr::Ip> all;
+  for (size_t i = 0; i < call.result.interfaces.size(); ++i) {
+    const cni::Interface& one = call.result.interfaces[i];
+    if (pair ? static_cast<size_t>(pair->guest) != i : one.sandbox.empty() || one.name != call.attachment.ifname)
+      continue;
+    if (const Result<addr::Mac> mac = addr::parse_mac(one.mac)) all.push_back(addr::link_local_of(*mac));
+  }
+  return all;
+}
+
 netfilter::PolicyRules policy_rules(const Call& call) {
   netfilter::PolicyRules policy{.lists = call.config.lists, .ingress = call.config.ingress, .log = call.config.log};
   policy.segregated = call.segregated;
-  policy.vms.push_back({.owner = call.attachment.alias(), .addresses = call.guests, .own = call.config.own});
+  std::vector<addr::Ip> addresses = call.guests;
+  std::ranges::move(link_local_addresses(call), std::back_inserter(addresses));
+  policy.vms.push_back({.owner = call.attachment.alias(), .addresses = std::move(addresses), .own = call.config.own});
   return policy;
 }
 

@@ -1,6 +1,6 @@
 #pragma once
-// The verbs of slicer-firewall. All it makes belongs to the network and stays until `slicer-run network rm`; nothing is
-// made for a single VM.
+// The verbs of slicer-firewall. Rules belong to the network and stay until `slicer-run network rm`; a VM has elements
+// of a map when its lists are its own, proxy entries on a segregated bridge, and what stands in its own namespace.
 
 #include "lib/cni/plugin_main.h"
 
@@ -8,7 +8,8 @@ namespace slicer::firewall {
 
 /// Makes the network's rules stand and hands prevResult on unchanged.
 Result<cni::CniResult> add(const cni::Request& request);
-/// Nothing of the attachment's is here: always success.
+/// Removes what is the attachment's: its own lists, proxy entries (by prevResult), openings of the host. Absent is
+/// success.
 Result<void> del(const cni::Request& request);
 /// Error: kMismatch when a rule is gone.
 Result<void> check(const cni::Request& request);

@@ -226,6 +226,26 @@ TEST_CASE("policy: a VM's own lists are its alone") {
   CHECK(listed.out.find("dropped=0") == std::string::npos);
 }
 
+TEST_CASE("policy: a VM's own lists hold for what it sends from its link-local address") {
+  const Host host;
+  World world;
+  const std::string listed = must("ip -6 -o addr show dev slicer0 scope link");
+  const size_t start = listed.find("fe80:");
+  REQUIRE(start != std::string::npos);
+  const int eth0 = std::stoi(must("ip -o link show dev eth0", world.one->netns()));
+  const std::string gateway = listed.substr(start, listed.find('/') - start) + "%" + std::to_string(eth0);
+  check_all(world.one->netns(), all_of(gateway, true));
+  Chain own = world.chain;
+  own.firewall["runtimeConfig"]["policy"] = {{"drop", {"0.0.0.0/0"}}};
+  reload(own, *world.one);
+  check_all(world.one->netns(), all_of(gateway, false));
+  check_all(world.two->netns(), all_of(gateway, true));
+  Call del = world.one->call;
+  del.command = "DEL";
+  CHECK(call_firewall(own, nullptr, del).ok());
+  CHECK(standing_rules().find("/vmtap1") == std::string::npos);
+}
+
 TEST_CASE("policy: a TAP in a private namespace is judged on the host") {
   const Host host;
   const Surroundings around;

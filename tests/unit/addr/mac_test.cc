@@ -2,6 +2,9 @@
 
 #include <doctest/doctest.h>
 
+#include "lib/addr/link_local.h"
+
+using slicer::addr::link_local_of;
 using slicer::addr::local_mac;
 using slicer::addr::parse_mac;
 
@@ -19,4 +22,9 @@ TEST_CASE("local_mac: locally administered unicast whatever the value") {
     const auto mac = local_mac(value);
     CHECK((mac.bytes[0] & 3U) == 2);
   }
+}
+
+TEST_CASE("link_local_of: EUI-64") {
+  CHECK(link_local_of(parse_mac("02:00:5e:00:53:01").value()).text() == "fe80::5eff:fe00:5301");
+  CHECK(link_local_of(parse_mac("34:56:78:9a:bc:de").value()).text() == "fe80::3656:78ff:fe9a:bcde");  // RFC 4291
 }
