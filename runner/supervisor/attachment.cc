@@ -107,8 +107,9 @@ Result<void> detach(const Settings& settings, const VmRecord& record) {
 Result<VmInterface> vm_interface(const cni::CniResult& result, const VmRecord& record) {
   const auto found = cni::find_guest_interface(result, record.name);
   if (!found)
-    return fail(Kind::kUnsupportedField, "network '" + record.network + "' gives no TAP for a VM",
-                "use a chain that begins with slicer-bridge (without \"device\": \"veth\")");
+    return fail(
+        Kind::kUnsupportedField, "network '" + record.network + "' gives no TAP for a VM",
+        "use a chain that begins with slicer-bridge (without \"device\": \"veth\"), slicer-isolated or slicer-macvtap");
   return VmInterface{.tap = result.interfaces[static_cast<size_t>(found->tap)],
                      .guest = result.interfaces[static_cast<size_t>(found->guest)],
                      .guest_index = found->guest};
