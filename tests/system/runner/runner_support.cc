@@ -7,7 +7,6 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <sstream>
 
 namespace slicer::test {
@@ -79,7 +78,9 @@ bool exists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
 
 std::string contents(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
+  std::ostringstream text;  // takes a read that fails (a process below /proc that ends just now) for the end
+  text << file.rdbuf();
+  return text.str();
 }
 
 bool runs(pid_t pid) {
