@@ -27,6 +27,15 @@ Result<Dns> parse_dns(const Json& dns) {
   return parsed;
 }
 
+Result<Dns> guest_dns_field(const Json& conf) {
+  Dns dns = TRY(parse_dns(TRY(object_field(conf, "dns"))).context("\"dns\""));
+  for (const std::string& server : dns.nameservers)
+    (void)TRY(addr::parse_ip(server)
+                  .context("\"dns\": \"nameservers\"")
+                  .hint("give name servers by address, like \"192.0.2.53\""));
+  return dns;
+}
+
 Json dns_json(const Dns& dns) {
   Json json = Json::object();
   if (!dns.nameservers.empty()) json["nameservers"] = dns.nameservers;

@@ -71,6 +71,9 @@ struct GuestInterface {
 std::optional<GuestInterface> find_guest_interface(const CniResult& result, const std::string& container_id);
 
 Result<Dns> parse_dns(const Json& dns);
+/// The key "dns" of a configuration, for a guest: it could do nothing with a name server that is no address, nor would
+/// a runtime say so. Error: kInvalidConfig.
+Result<Dns> guest_dns_field(const Json& conf);
 Json dns_json(const Dns& dns);
 Result<Route> parse_route(const Json& route);
 

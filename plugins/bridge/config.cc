@@ -102,16 +102,6 @@ Result<std::vector<VlanRange>> parse_trunk(const Json& conf) {
   return merged;
 }
 
-/// A guest could do nothing with a name server that is no address; nor would a runtime say so.
-Result<cni::Dns> parse_dns(const Json& conf) {
-  cni::Dns dns = TRY(cni::parse_dns(TRY(cni::object_field(conf, "dns"))).context("\"dns\""));
-  for (const std::string& server : dns.nameservers)
-    (void)TRY(addr::parse_ip(server)
-                  .context("\"dns\": \"nameservers\"")
-                  .hint("give name servers by address, like \"192.0.2.53\""));
-  return dns;
-}
-
 /// Upstream checks only on demand; a VM is checked unless told otherwise, a container as upstream does it.
 Result<void> parse_guards(const Json& conf, Config& config) {
   config.guard_mac = TRY(cni::bool_field(conf, "macspoofchk", config.device == Device::kTap));
@@ -175,7 +165,7 @@ Result<Config> parse_config(const cni::NetConf& conf, const cni::Environment& en
   config.vlan = TRY(parse_vlan(raw));
   config.trunk = TRY(parse_trunk(raw));
   config.preserve_default_vlan = TRY(cni::bool_field(raw, "preserveDefaultVlan", true));
-  config.dns = TRY(parse_dns(raw));
+  config.dns = TRY(cni::guest_dns_field(raw));
   config.mac = TRY(cni::requested_mac(conf, env));
   TRY(parse_guards(raw, config));
   config.owner = TRY(cni::parse_tap_owner(raw, env));

@@ -56,16 +56,6 @@ Result<std::optional<addr::Mac>> parse_mac(const cni::NetConf& conf, const cni::
   return requested ? requested : configured;
 }
 
-/// A guest could do nothing with a name server that is no address; nor would a runtime say so.
-Result<cni::Dns> parse_dns(const Json& conf) {
-  cni::Dns dns = TRY(cni::parse_dns(TRY(cni::object_field(conf, "dns"))).context("\"dns\""));
-  for (const std::string& server : dns.nameservers)
-    (void)TRY(addr::parse_ip(server)
-                  .context("\"dns\": \"nameservers\"")
-                  .hint("give name servers by address, like \"192.0.2.53\""));
-  return dns;
-}
-
 Result<void> parse_guards(const Json& conf, Config& config) {
   config.guard_mac = TRY(cni::bool_field(conf, "macspoofchk", true));
   const std::optional<bool> ip = TRY(cni::optional_bool_field(conf, "ipspoofchk"));
@@ -93,7 +83,7 @@ Result<Config> parse_config(const cni::NetConf& conf, const cni::Environment& en
   config.mode = TRY(parse_mode(raw));
   config.mtu_bytes = TRY(parse_mtu(raw));
   config.probe = TRY(cni::bool_field(raw, "probe", true));
-  config.dns = TRY(parse_dns(raw));
+  config.dns = TRY(cni::guest_dns_field(raw));
   config.mac = TRY(parse_mac(conf, env));
   TRY(parse_guards(raw, config));
   TRY(check_ipam(raw));

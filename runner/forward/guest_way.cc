@@ -11,11 +11,11 @@
 #include <functional>
 #include <string_view>
 
+#include "lib/addr/link_local.h"
 #include "lib/net/link.h"
 #include "lib/net/macvlan_sibling.h"
 #include "lib/net/neighbour.h"
 #include "lib/net/route.h"
-#include "runner/lease/address_book.h"
 
 namespace slicer::runner {
 namespace {
@@ -87,7 +87,7 @@ Result<GuestWay> way_from_host(const VmRecord& record) {
 // As the guest was seen to use it, else as its MAC makes it, which is what most guests do.
 Result<addr::Ip> link_local_of_guest(const VmRecord& record, const addr::Mac& guest) {
   if (!record.link_local.empty()) return addr::parse_ip(record.link_local);
-  return link_local_of(guest);
+  return addr::link_local_of(guest);
 }
 
 Result<GuestWay> way_beside(net::Netns sandbox, net::RouteSocket& session, const net::Link& macvtap,

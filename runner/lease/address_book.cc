@@ -1,7 +1,6 @@
 #include "runner/lease/address_book.h"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 namespace slicer::runner {
@@ -136,14 +135,6 @@ std::vector<Ip> AddressBook::addresses() const {
   std::vector<Ip> list;
   for (const Seen& seen : seen_) list.push_back(seen.ip);
   return list;
-}
-
-Ip link_local_of(const addr::Mac& mac) {
-  std::array<uint8_t, 16> bytes = {0xfe, 0x80};
-  const auto& m = mac.bytes;
-  const std::array<uint8_t, 8> eui = {static_cast<uint8_t>(m[0] ^ 2U), m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]};
-  std::ranges::copy(eui, bytes.begin() + 8);
-  return Ip::from_bytes(bytes);
 }
 
 }  // namespace slicer::runner

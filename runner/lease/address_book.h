@@ -74,7 +74,4 @@ class AddressBook {
   std::optional<addr::Ip> link_local_ = {};
 };
 
-/// The link-local address that a MAC makes (EUI-64: RFC 4291, appendix A).
-addr::Ip link_local_of(const addr::Mac& mac);
-
 }  // namespace slicer::runner

@@ -10,9 +10,9 @@
 #include <cerrno>
 #include <csignal>
 
+#include "lib/addr/link_local.h"
 #include "runner/forward/guest_way.h"
 #include "runner/forward/relay.h"
-#include "runner/lease/address_book.h"
 #include "tests/system/fixture/host.h"
 #include "tests/system/fixture/process.h"
 #include "tests/system/macvtap/macvtap_support.h"
@@ -238,7 +238,7 @@ TEST_CASE("port forward: a macvtap's guest by a link beside it, whoever else on 
   record.tap = "tap0";
   record.mac = guest_entry(vm.result, record.name)["mac"];
   record.addresses = {"198.51.100.220/24"};
-  const std::string own = runner::link_local_of(addr::parse_mac(record.mac).value()).text();
+  const std::string own = addr::link_local_of(addr::parse_mac(record.mac).value()).text();
   (void)must("ip addr add " + own + "/64 dev lan0 nodad", around.machine.path());
 
   const PatientServer server(vm.guest.netns());

@@ -27,4 +27,5 @@ TEST_CASE("local_mac: locally administered unicast whatever the value") {
 TEST_CASE("link_local_of: EUI-64") {
   CHECK(link_local_of(parse_mac("02:00:5e:00:53:01").value()).text() == "fe80::5eff:fe00:5301");
   CHECK(link_local_of(parse_mac("34:56:78:9a:bc:de").value()).text() == "fe80::3656:78ff:fe9a:bcde");  // RFC 4291
+  CHECK(link_local_of(parse_mac("00:11:22:33:44:55").value()).text() == "fe80::211:22ff:fe33:4455");
 }

@@ -184,9 +184,4 @@ TEST_CASE("address book: a guest with ever new addresses fills nothing") {
   CHECK(talk.book.addresses()[0].text() == "2001:db8::1");  // still in use
 }
 
-TEST_CASE("link_local_of: EUI-64") {
-  CHECK(link_local_of(addr::parse_mac("02:00:5e:00:53:01").value()).text() == "fe80::5eff:fe00:5301");
-  CHECK(link_local_of(addr::parse_mac("00:11:22:33:44:55").value()).text() == "fe80::211:22ff:fe33:4455");
-}
-
 }  // namespace slicer::runner
