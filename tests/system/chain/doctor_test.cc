@@ -147,7 +147,7 @@ TEST_CASE("doctor: pools that are nearly or quite full") {
   CHECK(contains(Report().of("pool"), "fail: network 'slicer': 13 of 13 addresses are in use"));
 }
 
-TEST_CASE("doctor: an address kept for nobody is told with the file to remove; one from before the boot is not") {
+TEST_CASE("doctor: an address kept for nobody is told with the file to remove, one from before the boot is not") {
   OneNetwork host;
   attach({.name = "before", .tap = "vmtap7"});
   host.reboot();

@@ -25,7 +25,7 @@ struct OneNetwork : Host {
 
 }  // namespace
 
-TEST_CASE("network list: every network with its file, plugins and version; broken files are told and fail") {
+TEST_CASE("network list: every network with its file, plugins and version, broken files are told and fail") {
   const Host host;
   write_list("20-b.conflist", network_list("second", "br-b", "203.0.113.0/24"));
   write_list("10-a.conflist", network_list("first", "br-a", "198.51.100.0/24"));

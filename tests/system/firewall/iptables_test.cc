@@ -176,7 +176,7 @@ TEST_CASE("iptables: the administrator's chain is asked first and stays") {
   CHECK(must("iptables-legacy -S CNI-ADMIN") == "-N CNI-ADMIN\n-A CNI-ADMIN -i br0 -p tcp -m tcp --dport 25 -j DROP\n");
 }
 
-TEST_CASE("iptables: a lock that somebody holds is waited for; past the limit its holder is named") {
+TEST_CASE("iptables: a lock that somebody holds is waited for, past the limit its holder is named") {
   const Host host;
   if (const std::string missing = missing_legacy(); !missing.empty()) SLICER_SKIP(missing);
   const Background holder({"flock", "/run/xtables.lock", "sleep", "1000"}, "");
@@ -190,10 +190,13 @@ TEST_CASE("iptables: a lock that somebody holds is waited for; past the limit it
             {.env =
                  std::map<std::string, std::string>{{"PATH", getenv("PATH")}, {"XTABLES_LOCKFILE", "/run/other.lock"}}})
             .ok());
-  // Who has something to write waits until the lock is free; who has not does not ask for it.
+  // Who has something to write waits until the lock is free; who has not does not ask for it. Free it becomes when he
+  // is seen to have asked in vain, and again.
   const Outcome waited = legacy_shell(
-      "flock /run/xtables.second sh -c 'touch /run/held; sleep 0.3; touch /run/freed' & "
-      "until [ -e /run/held ]; do sleep 0.01; done; export XTABLES_LOCKFILE=/run/xtables.second; " +
+      "touch /run/trace; flock /run/xtables.second sh -c 'touch /run/held; for i in $(seq 1000); do "
+      "[ $(grep -c EAGAIN /run/trace) -lt 2 ] || { touch /run/freed; exit; }; sleep 0.01; done' & "
+      "until [ -e /run/held ]; do sleep 0.01; done; export XTABLES_LOCKFILE=/run/xtables.second; "
+      "strace -f -e trace=flock -o /run/trace " +
       driver() + " " + kEnsure + " && [ -e /run/freed ]");
   INFO(waited.err);
   CHECK(waited.ok());

@@ -116,7 +116,7 @@ std::vector<Damage> damages(const std::string& listing) {
 
 }  // namespace
 
-TEST_CASE("policy: lists that have not changed are not written again; changed ones replace the old whole") {
+TEST_CASE("policy: lists that have not changed are not written again, changed ones replace the old whole") {
   const Host host;
   if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
   Chain chain;
@@ -159,7 +159,7 @@ TEST_CASE("policy: log writes NFLOG rules, limited") {
   CHECK(standing_rules().find(rule) != std::string::npos);
 }
 
-TEST_CASE("policy: a VM's own is one element; equal ones are one; the last user takes it along") {
+TEST_CASE("policy: a VM's own is one element, equal ones are one, the last user takes it along") {
   const Host host;
   if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
   Chain chain;
@@ -365,7 +365,7 @@ TEST_CASE("policy: DEL killed at any system call, then DEL again: nothing of the
   CHECK(rounds > 10);
 }
 
-TEST_CASE("segregation: the first ADD that needs it, killed at any system call; DEL and ADD complete it") {
+TEST_CASE("segregation: the first ADD that needs it, killed at any system call, DEL and ADD complete it") {
   const Host host;
   if (is_legacy()) SLICER_SKIP("the rounds take nftables' table away to begin anew");
   Chain plain;

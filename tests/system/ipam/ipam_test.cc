@@ -186,7 +186,7 @@ TEST_CASE("ipam: an exhausted pool is code 104 for ADD and 50 for STATUS, and no
   must_work(call(both, "STATUS", "x"));
 }
 
-TEST_CASE("ipam: GC frees what the list lacks, of its own network only; no list frees nothing") {
+TEST_CASE("ipam: GC frees what the list lacks, of its own network only, no list frees nothing") {
   const Host host;
   Json other = kConf;
   other["name"] = "other";

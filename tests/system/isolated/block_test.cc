@@ -111,7 +111,7 @@ TEST_CASE("isolated blocks: well-known addresses are never given") {
   CHECK_FALSE(call(with(sandbox_conf("two"), "range", "169.254.169.248/29"), call_in("ADD", *box[2], "vm-2")).ok());
 }
 
-TEST_CASE("isolated blocks: an explicit range that is full says so; a network without one moves on") {
+TEST_CASE("isolated blocks: an explicit range that is full says so, a network without one moves on") {
   const Host host;
   const auto box = boxes(3);
   const Json conf = with(sandbox_conf(), "range", "192.0.2.4/30");

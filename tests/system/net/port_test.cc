@@ -99,7 +99,7 @@ TEST_CASE("port: a static entry moves by our hand only, never by a frame from an
   CHECK_FALSE(got(net::find_fdb_port(at.ns, at.bridge, mac_of(kMac))).has_value());
 }
 
-TEST_CASE("port: neighbours whose port is gone are dead; others' and live ones stay") {
+TEST_CASE("port: neighbours whose port is gone are dead, others' and live ones stay") {
   const Host host;
   Place at;
   got(net::attach_port_guest(

@@ -207,7 +207,7 @@ TEST_CASE("runner down: ends an up in the foreground with its VMs") {
   CHECK(names().empty());
 }
 
-TEST_CASE("runner up: killed, its VMs run on; the next keeps them") {
+TEST_CASE("runner up: killed, its VMs run on, the next keeps them") {
   const Machine machine;
   write(kFile, file_of(group("sandbox", 2, kIsolated)));
   {
@@ -367,7 +367,7 @@ TEST_CASE("runner vm new: lists of one VM are its own, and a reload of the netwo
   CHECK(lists("demo-1")["shared"] == true);
 }
 
-TEST_CASE("runner vm firewall: of an isolated VM, its own counters; network reload: each namespace's table") {
+TEST_CASE("runner vm firewall: of an isolated VM, its own counters, network reload: each namespace's table") {
   const Machine machine;
   const auto with = [](const std::string& lists) { return file_of(group("sandbox", 2, kIsolated + lists)); };
   write(kFile, with("        drop: [203.0.113.128/25, \"203.0.113.9:80-81\"]\n        allow: [203.0.113.200]\n"));
@@ -410,7 +410,7 @@ TEST_CASE("runner vm firewall: of an isolated VM, its own counters; network relo
   CHECK(Runner::run("down sandbox").ok());
 }
 
-TEST_CASE("runner network rm: a host group's network; with the last isolated VM go the rules that all share") {
+TEST_CASE("runner network rm: a host group's network, with the last isolated VM go the rules that all share") {
   const Machine machine;
   const auto ruleset = [] { return must("nft list ruleset"); };
   const std::string other = "      network:\n        mode: isolated\n        range: \"169.254.104.0/24\"\n";
