@@ -11,6 +11,7 @@ struct Settings {
   std::vector<std::string> cni_path = {"/opt/cni/bin"};   ///< --cni-path, CNI_PATH
   std::string cache_dir = "/var/lib/cni";                 ///< libcni's: results are in its folder "results"
   std::string state_dir = "/run/slicer";                  ///< one folder per VM
+  std::string data_dir = "/var/lib/slicer";               ///< what outlives a run: VMs, keys, images
   std::string image_dir = "/var/lib/slicer/images/demo";  ///< the image of a VM that names none
   bool debug = false;                                     ///< --debug: the plugins' calls and answers on stderr
 };

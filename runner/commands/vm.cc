@@ -13,7 +13,10 @@ void register_vm(CLI::App& app, Context& context) {
   register_vm_logs(vm, context);
   register_vm_firewall(vm, context);
   register_vm_port_forward(vm, context);
+  register_vm_restart(vm, context);
   register_vm_rm(vm, context);
+  register_vm_start(vm, context);
+  register_vm_stop(vm, context);
 }
 
 }  // namespace slicer::runner

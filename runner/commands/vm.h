@@ -1,5 +1,6 @@
 #pragma once
-// slicer-run vm new | list | console | logs | firewall | port-forward | rm, and list, the same as vm list.
+// slicer-run vm new | list | console | logs | firewall | port-forward | restart | rm | start | stop, and list, the same
+// as vm list.
 
 #include "runner/commands/command.h"
 
@@ -14,6 +15,9 @@ void register_vm_console(CLI::App& vm, Context& context);
 void register_vm_logs(CLI::App& vm, Context& context);
 void register_vm_firewall(CLI::App& vm, Context& context);
 void register_vm_port_forward(CLI::App& vm, Context& context);
+void register_vm_restart(CLI::App& vm, Context& context);
 void register_vm_rm(CLI::App& vm, Context& context);
+void register_vm_start(CLI::App& vm, Context& context);
+void register_vm_stop(CLI::App& vm, Context& context);
 
 }  // namespace slicer::runner

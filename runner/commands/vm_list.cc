@@ -11,13 +11,12 @@
 #include "lib/cni/json.h"
 #include "runner/commands/table.h"
 #include "runner/commands/vm.h"
+#include "runner/state/vm_definition.h"
 #include "runner/state/vm_files.h"
 #include "runner/state/vm_record.h"
 
 namespace slicer::runner {
 namespace {
-
-const char* state_of(const VmRecord& record) { return is_alive(record) ? phase_name(record.phase) : "dead"; }
 
 // VMs that come or go meanwhile have no record, or none any more; an unreadable one is told and passed over. One that
 // may not be read fails: a list without it would say that it is not there.
@@ -32,6 +31,10 @@ Result<std::vector<VmRecord>> load_all(const Settings& settings) {
     else if (record.error().kind != Kind::kNotFound)
       log_line(record.error().message + ", ignoring");
   }
+  for (const VmDefinition& kept : TRY(list_definitions(settings)))
+    if (std::ranges::find(records, kept.name, &VmRecord::name) == records.end())
+      records.push_back(stopped_record(kept));
+  std::ranges::sort(records, {}, &VmRecord::name);
   return records;
 }
 
@@ -55,7 +58,7 @@ Row row_of(const VmRecord& record) {
   const bool host = record.placement == Placement::kHost;
   const std::vector<std::string> addresses = all_addresses(record);
   return {record.name,
-          state_of(record),
+          state_name(record),
           addresses.empty() ? "-" : fmt::format("{}", fmt::join(addresses, ",")),
           record.network,
           record.tap.empty() ? "-" : record.tap + (host ? "" : "@" + record.netns.substr(record.netns.rfind('/') + 1)),
@@ -89,7 +92,7 @@ std::vector<std::string> all_gateways(const VmRecord& record) {
 // One object a VM; docs/slicer-run.md names the members, which stay as they are.
 cni::Json json_of(const VmRecord& record) {
   return {{"name", record.name},
-          {"state", state_of(record)},
+          {"state", state_name(record)},
           {"network", record.network},
           {"addresses", all_addresses(record)},
           {"gateways", all_gateways(record)},

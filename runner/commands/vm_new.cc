@@ -5,6 +5,7 @@
 #include "runner/chain/conflist.h"
 #include "runner/commands/policy_options.h"
 #include "runner/commands/vm.h"
+#include "runner/state/storage_size.h"
 #include "runner/state/vm_files.h"
 #include "runner/supervisor/console.h"
 #include "runner/supervisor/launch.h"
@@ -19,6 +20,7 @@ struct Options {
   unsigned vcpus = 1;
   unsigned ram_mib = 256;
   std::string accelerator = "auto";
+  std::string storage = {};
   bool foreground = false;
   PolicyOptions policy = {};
 };
@@ -33,6 +35,7 @@ Result<VmRecord> start(const Context& context, const Options& options) {
   spec.ram_mib = options.ram_mib;
   spec.accelerator = options.accelerator;
   spec.capability_args = TRY(policy_capability(options.policy));
+  if (!options.storage.empty()) spec.storage_bytes = TRY(parse_storage_size(options.storage));
   const VmRequest request = TRY(make_request(context, spec));
   return start_vm(context, request, TRY(take_name(context, options.name)));
 }
@@ -48,7 +51,7 @@ Result<int> stay(const Context& context, const VmRecord& record) {
   // The hypervisor has ended by itself: its supervisor needs no signal, only time.
   if (end == ConsoleEnd::kVmEnded && supervisor.valid() && wait_for_end(supervisor, 60000)) return kExitOk;
   log_line("shutting '" + record.name + "' down");
-  TRY(stop_vm(context, record, false));
+  TRY(stop_vm(context, record, {}));
   return kExitOk;
 }
 
@@ -76,6 +79,8 @@ void register_vm_new(CLI::App& vm, Context& context) {
   command.add_option("--accel", options->accelerator, "auto: KVM where it works, else TCG")
       ->check(CLI::IsMember({"auto", "kvm", "tcg"}))
       ->capture_default_str();
+  command.add_option("--storage", options->storage,
+                     "A disk of its own, kept until vm rm: 10G (K, M, G, T; default GiB)");
   add_policy_options(command, options->policy);
   command.add_flag("--foreground", options->foreground, "Stay on its console; a signal ends the VM");
   command.callback([&context, options] { context.action = [&context, options] { return run(context, *options); }; });

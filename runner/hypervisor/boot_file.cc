@@ -41,6 +41,12 @@ Result<UniqueFd> open_boot_file(const std::string& path) {
   return sealed_copy(file.get(), info.st_size, path);
 }
 
-Result<UniqueFd> open_disk(const std::string& path) { return open_regular(path, O_RDWR); }
+Result<UniqueFd> open_disk(const std::string& path, DiskAccess access) {
+  if (access == DiskAccess::kReadOnly) return open_regular(path, O_RDONLY);
+  Result<UniqueFd> disk = open_regular(path, O_RDWR);
+  if (!disk && (disk.error().sys_errno == EROFS || disk.error().sys_errno == EACCES || disk.error().sys_errno == EPERM))
+    disk.error().hint = "give the VM a disk of its own on top of it: --storage SIZE (storage: in a host group)";
+  return disk;
+}
 
 }  // namespace slicer::runner

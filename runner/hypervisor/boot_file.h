@@ -12,7 +12,8 @@ namespace slicer::runner {
 /// the file itself when all may read it, else a sealed copy in memory (Ubuntu's /boot/vmlinuz-* is root's alone).
 Result<UniqueFd> open_boot_file(const std::string& path);
 
-/// A disk, for reading and writing.
-Result<UniqueFd> open_disk(const std::string& path);
+enum class DiskAccess { kReadWrite, kReadOnly };
+/// A disk. The error says what to do when a guest is to write on one that nobody may write.
+Result<UniqueFd> open_disk(const std::string& path, DiskAccess access);
 
 }  // namespace slicer::runner

@@ -18,14 +18,28 @@ enum class Accelerator { kAuto, kKvm, kTcg };
 struct BootFiles {
   std::string kernel = {};
   std::string initrd = {};   ///< may be empty
-  std::string disk = {};     ///< may be empty; ".qcow2" is qcow2, everything else raw
+  std::string disk = {};     ///< may be empty
   std::string cmdline = {};  ///< the kernel's command line, complete
+};
+
+/// "qcow2" for a name that ends in .qcow2, else "raw". Never guessed from what is in the file: a guest could write
+/// another format's header on its raw disk.
+const char* disk_format(const std::string& path);
+
+/// A disk of the machine; handed over as a descriptor, and so is what it stands on.
+struct Disk {
+  std::string path = {};
+  std::string format = "raw";  ///< or "qcow2"
+  bool read_only = false;
+  std::string base = {};  ///< below a copy-on-write disk; empty: nothing
+  std::string base_format = "raw";
 };
 
 /// The machine to start.
 struct Machine {
   std::string name = {};
-  BootFiles boot = {};
+  BootFiles boot = {};           ///< its disk is not looked at
+  std::vector<Disk> disks = {};  ///< vda, vdb, …
   unsigned vcpus = 1;
   unsigned ram_mib = 256;
   Accelerator accelerator = Accelerator::kTcg;

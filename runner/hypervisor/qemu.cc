@@ -32,13 +32,28 @@ std::string escaped(const std::string& value) {
   return result;
 }
 
-void add_disk(std::vector<std::string>& argv, const Machine& machine, int fd) {
-  // The format is never guessed: a guest could write another format's header on its raw disk.
-  const char* format = machine.boot.disk.ends_with(".qcow2") ? "qcow2" : "raw";
-  argv.insert(argv.end(),
-              {"-add-fd", fmt::format("fd={},set=2", fd),  //
-               "-blockdev", "driver=file,node-name=disk-file,filename=/dev/fdset/2", "-blockdev",
-               fmt::format("driver={},node-name=disk,file=disk-file", format), "-device", "virtio-blk-pci,drive=disk"});
+constexpr size_t kFirstDiskSet = 2;  // numbers of descriptor sets; the console's log has 1
+
+// One -blockdev for the file behind a descriptor and one for its format. With "backing" given, QEMU does not open the
+// name that a qcow2 file's header says.
+void add_image(std::vector<std::string>& argv, const std::string& node, size_t set, int fd,
+               const std::string& options) {
+  argv.insert(argv.end(), {"-add-fd", fmt::format("fd={},set={}", fd, set), "-blockdev",
+                           fmt::format("driver=file,node-name={}-file,filename=/dev/fdset/{}{}", node, set,
+                                       options.find("read-only=on") != std::string::npos ? ",read-only=on" : ""),
+                           "-blockdev", fmt::format("node-name={},file={}-file,driver={}", node, node, options)});
+}
+
+void add_disk(std::vector<std::string>& argv, size_t index, const Disk& disk, const QemuDisk& fds) {
+  const std::string node = fmt::format("disk{}", index);
+  const size_t set = kFirstDiskSet + 2 * index;
+  std::string options = disk.format + (disk.read_only ? ",read-only=on" : "");
+  if (fds.base >= 0) {
+    add_image(argv, node + "-base", set + 1, fds.base, disk.base_format + ",read-only=on");
+    options += fmt::format(",backing={}-base", node);
+  }
+  add_image(argv, node, set, fds.file, options);
+  argv.insert(argv.end(), {"-device", fmt::format("virtio-blk-pci,drive={}", node)});
 }
 
 std::string network_device(const Machine& machine) {
@@ -92,8 +107,24 @@ struct OpenFiles {
   UniqueFd console_log = {};
   UniqueFd kernel = {};
   UniqueFd initrd = {};
-  UniqueFd disk = {};
+  std::vector<UniqueFd> disks = {};
+  std::vector<QemuDisk> disk_numbers = {};
 };
+
+Result<void> open_disks(const Machine& machine, OpenFiles& files) {
+  const auto open_one = [&](const std::string& path, DiskAccess access) -> Result<int> {
+    files.disks.push_back(TRY(open_disk(path, access)));
+    return files.disks.back().get();
+  };
+  for (const Disk& disk : machine.disks) {
+    QemuDisk numbers;
+    numbers.file = TRY(open_one(disk.path, disk.read_only ? DiskAccess::kReadOnly : DiskAccess::kReadWrite));
+    if (!disk.base.empty()) numbers.base = TRY(open_one(disk.base, DiskAccess::kReadOnly));
+    files.disk_numbers.push_back(numbers);
+  }
+  return {};
+}
+
 Result<OpenFiles> open_files(const Machine& machine) {
   OpenFiles files;
   files.console_log =
@@ -101,14 +132,18 @@ Result<OpenFiles> open_files(const Machine& machine) {
   if (!files.console_log.valid()) return fail_errno(errno, "open '" + machine.console_log + "'");
   files.kernel = TRY(open_boot_file(machine.boot.kernel));
   if (!machine.boot.initrd.empty()) files.initrd = TRY(open_boot_file(machine.boot.initrd));
-  if (!machine.boot.disk.empty()) files.disk = TRY(open_disk(machine.boot.disk));
+  TRY(open_disks(machine, files));
   return files;
 }
 
 std::vector<int> inherited(const QemuDescriptors& fds) {
   std::vector<int> list;
-  for (const int fd : {fds.tap, fds.console, fds.console_log, fds.control, fds.kernel, fds.initrd, fds.disk})
+  for (const int fd : {fds.tap, fds.console, fds.console_log, fds.control, fds.kernel, fds.initrd})
     if (fd >= 0) list.push_back(fd);
+  for (const QemuDisk& disk : fds.disks) {
+    list.push_back(disk.file);
+    if (disk.base >= 0) list.push_back(disk.base);
+  }
   return list;
 }
 
@@ -161,7 +196,7 @@ std::vector<std::string> qemu_arguments(const Machine& machine, const QemuPlatfo
       "-append",
       machine.boot.cmdline};
   if (descriptors.initrd >= 0) argv.insert(argv.end(), {"-initrd", same_number(descriptors.initrd)});
-  if (descriptors.disk >= 0) add_disk(argv, machine, descriptors.disk);
+  for (size_t i = 0; i < descriptors.disks.size(); ++i) add_disk(argv, i, machine.disks[i], descriptors.disks[i]);
   argv.insert(argv.end(),
               {"-netdev", fmt::format("tap,id=net,fd={}", descriptors.tap), "-device", network_device(machine),
                "-object", "rng-random,id=rng,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng"});
@@ -178,7 +213,7 @@ Result<void> Qemu::start(Machine machine) {
                             .control = control.theirs.get(),
                             .kernel = files.kernel.get(),
                             .initrd = files.initrd.get(),
-                            .disk = files.disk.get()};
+                            .disks = files.disk_numbers};
   const std::string program = TRY(find_program(platform.program));
   ConfinedSpec spec{.argv = {program},
                     .descriptors = inherited(fds),

@@ -7,6 +7,12 @@
 
 namespace slicer::runner {
 
+/// Descriptors of one disk; -1: none.
+struct QemuDisk {
+  int file = -1;
+  int base = -1;
+};
+
 /// The numbers of the descriptors that QEMU inherits; -1: none.
 struct QemuDescriptors {
   int tap = -1;
@@ -15,7 +21,7 @@ struct QemuDescriptors {
   int control = -1;  ///< one end of a socket pair, QMP
   int kernel = -1;
   int initrd = -1;
-  int disk = -1;
+  std::vector<QemuDisk> disks = {};  ///< as the machine's
 };
 
 /// The parts of a command line that depend on the processor.

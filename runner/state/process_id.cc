@@ -67,6 +67,17 @@ Result<void> signal_process(const UniqueFd& pidfd, int number) {
   return fail_errno(errno, "send signal " + std::to_string(number));
 }
 
+Result<void> signal_process(const UniqueFd& pidfd, int number, int value) {
+  siginfo_t info{};
+  info.si_signo = number;
+  info.si_code = SI_QUEUE;
+  info.si_pid = getpid();
+  info.si_uid = getuid();
+  info.si_value.sival_int = value;
+  if (syscall(SYS_pidfd_send_signal, pidfd.get(), number, &info, 0) == 0 || errno == ESRCH) return {};
+  return fail_errno(errno, "send signal " + std::to_string(number));
+}
+
 Result<void> kill_process(const ProcessId& id) {
   const UniqueFd pidfd = open_process(id);
   if (!pidfd.valid()) return {};

@@ -32,6 +32,9 @@ bool wait_for_end(const UniqueFd& pidfd, int limit_ms);
 /// Sends a signal; an ended process is success. Error: kSystem.
 Result<void> signal_process(const UniqueFd& pidfd, int number);
 
+/// The same with a value for its handler, as sigqueue(3).
+Result<void> signal_process(const UniqueFd& pidfd, int number, int value);
+
 /// SIGKILL to exactly this process, and waits for its end. Gone already is success. Errors: kSystem, kBusy.
 Result<void> kill_process(const ProcessId& id);
 

@@ -15,8 +15,10 @@ namespace {
 
 using cni::Json;
 
-constexpr std::array<std::pair<Phase, const char*>, 3> kPhases = {
-    {{Phase::kStarting, "starting"}, {Phase::kRunning, "running"}, {Phase::kStopping, "stopping"}}};
+constexpr std::array<std::pair<Phase, const char*>, 4> kPhases = {{{Phase::kStarting, "starting"},
+                                                                   {Phase::kRunning, "running"},
+                                                                   {Phase::kStopping, "stopping"},
+                                                                   {Phase::kStopped, "stopped"}}};
 
 Json process_json(const ProcessId& id) { return {{"pid", id.pid}, {"startTime", id.start_time}}; }
 
@@ -105,6 +107,7 @@ Result<VmRecord> read_record(std::string_view text) {
   constexpr cni::Bounds kCount{.low = 0, .high = INT32_MAX};
   record.vcpus = static_cast<unsigned>(TRY(cni::int_field(json, "vcpus", 1, kCount)));
   record.ram_mib = static_cast<unsigned>(TRY(cni::int_field(json, "ramMib", 0, kCount)));
+  record.definition = TRY(cni::object_field(json, "definition"));
   return record;
 }
 
@@ -155,7 +158,8 @@ std::string record_text(const VmRecord& record) {
                      {"hypervisorName", record.hypervisor_name},
                      {"accelerator", record.accelerator},
                      {"vcpus", record.vcpus},
-                     {"ramMib", record.ram_mib}};
+                     {"ramMib", record.ram_mib},
+                     {"definition", record.definition}};
   return cni::dump_json(json) + "\n";
 }
 
@@ -181,5 +185,9 @@ Result<void> save_record(const Settings& settings, const VmRecord& record) {
 }
 
 bool is_alive(const VmRecord& record) { return open_process(record.supervisor).valid(); }
+
+const char* state_name(const VmRecord& record) {
+  return record.phase == Phase::kStopped || is_alive(record) ? phase_name(record.phase) : "dead";
+}
 
 }  // namespace slicer::runner

@@ -22,6 +22,7 @@ enum class Phase {
   kStarting,  ///< the ADD chain or the hypervisor's start is under way
   kRunning,
   kStopping,  ///< the hypervisor ended, or is being ended; the DEL chain comes next
+  kStopped,   ///< kept (vm_definition.h) and not running; never in a state.json
 };
 const char* phase_name(Phase phase);
 
@@ -72,6 +73,8 @@ struct VmRecord {
   std::string accelerator = {};      ///< "kvm" or "tcg"
   unsigned vcpus = 1;
   unsigned ram_mib = 0;
+
+  cni::Json definition = cni::Json::object();  ///< how to boot it again (vm_definition.h), without the conflist above
   friend bool operator==(const VmRecord&, const VmRecord&) = default;
 };
 
@@ -89,5 +92,8 @@ Result<void> save_record(const Settings& settings, const VmRecord& record);
 
 /// Its supervisor runs. (Asks the kernel for the recorded process; does not touch the lock.)
 bool is_alive(const VmRecord& record);
+
+/// What commands call its state: its phase while it is alive, "stopped", else "dead".
+const char* state_name(const VmRecord& record);
 
 }  // namespace slicer::runner

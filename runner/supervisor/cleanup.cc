@@ -2,14 +2,18 @@
 
 #include <unistd.h>
 
+#include "runner/state/vm_definition.h"
 #include "runner/state/vm_files.h"
 #include "runner/supervisor/attachment.h"
 
 namespace slicer::runner {
 namespace {
 
-// The lock goes last: until then nobody else can begin with this name.
-Result<void> delete_files(const VmFiles& files) {
+// What a run has in the folder of what is kept goes with the run, unless the VM is kept. The lock goes last: until then
+// nobody else can begin with this name.
+Result<void> delete_files(const Settings& settings, const std::string& name) {
+  if (access(kept_files(settings, name).definition.c_str(), F_OK) != 0) TRY(remove_kept(settings, name));
+  const VmFiles files = vm_files(settings, name);
   for (const std::string& path : {files.console_socket, files.console_lock, files.console_log, files.hypervisor_log,
                                   files.supervisor_log, files.state, files.lock})
     TRY(delete_file(path));
@@ -22,11 +26,11 @@ Result<void> delete_files(const VmFiles& files) {
 Result<void> remove_vm(const Settings& settings, const VmRecord& record, const VmLock& /*lock*/) {
   TRY(kill_process(record.hypervisor));
   TRY(detach(settings, record));
-  return delete_files(vm_files(settings, record.name));
+  return delete_files(settings, record.name);
 }
 
 Result<void> forget_vm(const Settings& settings, const std::string& name, const VmLock& /*lock*/) {
-  return delete_files(vm_files(settings, name));
+  return delete_files(settings, name);
 }
 
 Result<void> clean_leftovers(const Settings& settings, const std::string& name, const VmLock& lock) {

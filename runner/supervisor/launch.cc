@@ -5,8 +5,11 @@
 
 #include <algorithm>
 #include <chrono>
+#include <ctime>
+#include <filesystem>
 
 #include "runner/hypervisor/accelerator.h"
+#include "runner/hypervisor/hypervisor.h"
 #include "runner/state/vm_files.h"
 #include "runner/supervisor/attachment.h"
 #include "runner/supervisor/cleanup.h"
@@ -47,6 +50,49 @@ Result<void> check_capabilities(const LaunchSpec& spec) {
   return {};
 }
 
+ImageOverrides overrides_of(const VmDefinition& vm) {
+  return {.kernel = vm.kernel, .initrd = vm.initrd, .disk = vm.disk, .cmdline = vm.cmdline};
+}
+
+// The supervisor's folder is "/", and a kept VM is started from anywhere.
+std::string absolute(const std::string& path) {
+  if (path.empty()) return path;
+  std::error_code failed;
+  const std::filesystem::path whole = std::filesystem::absolute(path, failed);
+  return failed ? path : whole.lexically_normal().string();
+}
+
+std::optional<std::string> absolute(const std::optional<std::string>& path) {
+  return path ? std::optional<std::string>(absolute(*path)) : path;
+}
+
+VmDefinition define(const Settings& settings, const LaunchSpec& spec) {
+  VmDefinition vm;
+  vm.name = spec.name;
+  vm.created = std::time(nullptr);
+  vm.group = spec.group;
+  vm.group_file = spec.group_file;
+  vm.network = spec.network.name;
+  vm.conf_dir = absolute(settings.conf_dir);
+  vm.conflist = spec.network.bytes;
+  vm.image_dir = absolute(spec.image_dir.empty() ? settings.image_dir : spec.image_dir);
+  vm.kernel = absolute(spec.image.kernel);
+  vm.initrd = absolute(spec.image.initrd);
+  vm.disk = absolute(spec.image.disk);
+  vm.cmdline = spec.image.cmdline;
+  vm.vcpus = spec.vcpus;
+  vm.ram_mib = spec.ram_mib;
+  vm.hypervisor = spec.hypervisor;
+  vm.accelerator = spec.accelerator;
+  vm.capability_args = spec.capability_args;
+  vm.storage_bytes = spec.storage_bytes;
+  vm.dns_servers = spec.dns_servers;
+  vm.ssh_keys = spec.ssh_keys;
+  vm.userdata = spec.userdata;
+  vm.restart = spec.restart;
+  return vm;
+}
+
 }  // namespace
 
 Result<VmRequest> make_request(const Settings& settings, const LaunchSpec& spec) {
@@ -54,18 +100,38 @@ Result<VmRequest> make_request(const Settings& settings, const LaunchSpec& spec)
   TRY(check_root());
   TRY(check_capabilities(spec));
   TRY(chain::Runtime(runtime_settings(settings)).find_plugins(spec.network));
+  (void)TRY(make_hypervisor(spec.hypervisor));
   VmRequest request;
   request.name = spec.name;
   request.network = spec.network;
-  request.boot = TRY(resolve_image(spec.image_dir.empty() ? settings.image_dir : spec.image_dir, spec.image));
-  request.vcpus = spec.vcpus;
-  request.ram_mib = spec.ram_mib;
+  request.definition = define(settings, spec);
+  request.boot = TRY(resolve_image(request.definition.image_dir, overrides_of(request.definition)));
   request.accelerator = TRY(choose_accelerator(TRY(parse_accelerator(spec.accelerator)), probe_kvm()));
-  request.group = spec.group;
-  request.group_file = spec.group_file;
-  request.capability_args = spec.capability_args;
+  request.kept = spec.kept;
   TRY(hypervisor_user());
   return request;
+}
+
+LaunchSpec spec_of(const VmDefinition& vm, chain::Conflist network) {
+  LaunchSpec spec;
+  spec.name = vm.name;
+  spec.network = std::move(network);
+  spec.image = overrides_of(vm);
+  spec.image_dir = vm.image_dir;
+  spec.vcpus = vm.vcpus;
+  spec.ram_mib = vm.ram_mib;
+  spec.hypervisor = vm.hypervisor;
+  spec.accelerator = vm.accelerator;
+  spec.group = vm.group;
+  spec.group_file = vm.group_file;
+  spec.capability_args = vm.capability_args;
+  spec.storage_bytes = vm.storage_bytes;
+  spec.dns_servers = vm.dns_servers;
+  spec.ssh_keys = vm.ssh_keys;
+  spec.userdata = vm.userdata;
+  spec.restart = vm.restart;
+  spec.kept = KeptWish::kMust;
+  return spec;
 }
 
 Result<VmLock> take_name(const Settings& settings, const std::string& name) {

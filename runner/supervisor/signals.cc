@@ -3,6 +3,7 @@
 #include <sys/signalfd.h>
 
 #include <cerrno>
+#include <csignal>
 
 namespace slicer::runner {
 
@@ -23,10 +24,10 @@ Signals::~Signals() {
   (void)sigprocmask(SIG_SETMASK, &before_, nullptr);
 }
 
-int Signals::take() const {
+Signals::Taken Signals::take_with_value() const {
   signalfd_siginfo info{};
-  if (read(fd_.get(), &info, sizeof info) != static_cast<ssize_t>(sizeof info)) return 0;
-  return static_cast<int>(info.ssi_signo);
+  if (read(fd_.get(), &info, sizeof info) != static_cast<ssize_t>(sizeof info)) return {};
+  return {.number = static_cast<int>(info.ssi_signo), .value = info.ssi_code == SI_QUEUE ? info.ssi_int : 0};
 }
 
 }  // namespace slicer::runner

@@ -19,7 +19,12 @@ class Signals {
 
   [[nodiscard]] int fd() const { return fd_.get(); }
   /// The number of one that has come; 0: none.
-  [[nodiscard]] int take() const;
+  [[nodiscard]] int take() const { return take_with_value().number; }
+  struct Taken {
+    int number = 0;  ///< 0: none is pending
+    int value = 0;   ///< signal_process()'s
+  };
+  [[nodiscard]] Taken take_with_value() const;
 
  private:
   Signals(UniqueFd fd, const sigset_t& before) : fd_(std::move(fd)), before_(before) {}

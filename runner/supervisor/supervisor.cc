@@ -1,6 +1,7 @@
 #include "runner/supervisor/supervisor.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -8,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <ctime>
 #include <optional>
@@ -19,6 +21,7 @@
 #include "lib/net/netns.h"
 #include "lib/net/tap.h"
 #include "runner/guest/boot_args.h"
+#include "runner/guest/disk.h"
 #include "runner/hypervisor/accelerator.h"
 #include "runner/state/vm_files.h"
 #include "runner/supervisor/address_watch.h"
@@ -40,8 +43,8 @@ constexpr const char* kSerialConsole = "ttyS0";
 constexpr const char* kSerialConsole = "ttyAMA0";
 #endif
 
-// The supervisor's longest way out, with the DEL chain: more than watch.cc's limits together.
-constexpr int kStopLimitMs = 60000;
+// The supervisor's longest way out behind the guest's own: watch.cc's other limits, and the DEL chain.
+constexpr std::chrono::seconds kStopLimit{45};
 
 // A caller that waits for the end of a pipe must not wait for a VM: nothing of his stays open but stderr, and that only
 // until the VM runs.
@@ -68,7 +71,9 @@ struct VmLink {
 class Supervisor {
  public:
   Supervisor(const Settings& settings, const VmRequest& request, const VmLock& lock)
-      : settings_(settings), request_(request), lock_(lock), files_(vm_files(settings, request.name)) {}
+      : settings_(settings), request_(request), lock_(lock), files_(vm_files(settings, request.name)) {
+    record_.name = request.name;
+  }
 
   /// Returns the exit code.
   int run(UniqueFd report) {
@@ -80,7 +85,7 @@ class Supervisor {
     if (!send_report(report, record_)) (void)std::raise(SIGINT);  // whoever asked for the VM is gone: it ends at once
     report.reset();
     log_to_file();
-    watch_vm(*hypervisor_, *signals_, files_, tasks_, [this] { enter(Phase::kStopping); });
+    watch_vm(*hypervisor_, *signals_, files_, tasks_, [this](const StopOrder& order) { begin_end(order); });
     enter(Phase::kStopping);
     hypervisor_.reset();
     tasks_.clear();  // a socket of theirs would keep the VM's namespace
@@ -92,29 +97,92 @@ class Supervisor {
     TRY(leave_caller(lock_.fd(), report));
     signals_.emplace(TRY(Signals::block()));
     const SystemUser user = TRY(hypervisor_user());
+    TRY(take_up_kept());
     TRY(fill_record(user));
     TRY(save_record(settings_, record_));
-    const cni::CniResult result = TRY(attach(settings_, request_.network, record_));
+    TRY(make_disk());
+    const cni::CniResult result = TRY(attach_as_before());
     const VmInterface interface = TRY(vm_interface(result, record_));
     remember(result, interface);
     const VmLink link = TRY(find_link(interface));
     watch_addresses_of(link);  // before the guest says its first word
     if (auto packets = make_packet_log(settings_, request_.network, record_)) tasks_.push_back(std::move(packets));
     Machine machine = TRY(make_machine(result, interface, link, user));
-    hypervisor_ = TRY(make_hypervisor(request_.hypervisor));
+    hypervisor_ = TRY(make_hypervisor(definition_.hypervisor));
     TRY(hypervisor_->start(std::move(machine)));
     record_.hypervisor = hypervisor_->process();
+    TRY(keep_running());
     enter(Phase::kRunning);
     return {};
   }
 
+  // What an earlier run left for this one.
+  Result<void> take_up_kept() {
+    const std::string& name = request_.name;
+    const std::optional<VmDefinition> kept = TRY(find_definition(settings_, name));
+    definition_ = request_.definition;
+    if (!kept && request_.kept == KeptWish::kMust) return fail(Kind::kNotFound, "no VM '" + name + "'");
+    if (!kept) return {};
+    if (request_.kept == KeptWish::kRefuse)
+      return fail(Kind::kExists, "VM '" + name + "' exists; it is stopped",
+                  "boot it: slicer-run vm start " + name + "; or remove it with its disk: slicer-run vm rm " + name);
+    if (kept->group != definition_.group)
+      return fail(Kind::kExists,
+                  "VM '" + name + "' exists (stopped) and is of another host group, '" + kept->group + "'",
+                  "remove it with its disk: slicer-run vm rm " + name);
+    definition_.created = kept->created;
+    definition_.mac = kept->mac;
+    definition_.addresses = kept->addresses;
+    definition_.kept_disk = kept->kept_disk;
+    definition_.storage_bytes = std::max(definition_.storage_bytes, kept->storage_bytes);  // a disk never shrinks
+    return {};
+  }
+
+  Result<void> make_disk() {
+    if (definition_.storage_bytes == 0 || definition_.kept_disk) return {};
+    const KeptFiles files = TRY(ensure_kept_folder(settings_, record_.name));
+    const std::string action = fmt::format("give VM '{}' a disk", record_.name);
+    definition_.kept_disk =
+        TRY(create_disk({.folder = files.folder, .image = request_.boot.disk, .bytes = definition_.storage_bytes})
+                .context(action));
+    return {};
+  }
+
+  // The MAC and the address that it had, where the network has a word for that. An address that another has by now is
+  // no reason not to boot.
+  Result<cni::CniResult> attach_as_before() {
+    const cni::Json asked = record_.capability_args;
+    if (!definition_.mac.empty() && !asked.contains("mac")) {
+      if (chain::takes_capability(request_.network, "mac"))
+        record_.capability_args["mac"] = definition_.mac;
+      else
+        record_.cni_args.emplace_back("MAC", definition_.mac);
+    }
+    const bool wants_address =
+        !definition_.addresses.empty() && !asked.contains("ips") && chain::takes_capability(request_.network, "ips");
+    if (!wants_address) return attach(settings_, request_.network, record_);
+    record_.capability_args["ips"] = definition_.addresses;
+    Result<cni::CniResult> result = attach(settings_, request_.network, record_);
+    if (result) return result;
+    TRY(detach(settings_, record_));
+    record_.attached = false;
+    record_.capability_args.erase("ips");
+    return attach(settings_, request_.network, record_);
+  }
+
+  // From here on the VM outlives its runs, or not any more: a kept VM without a disk has been booted again. Before this
+  // a failure leaves nothing of a new VM.
+  Result<void> keep_running() {
+    if (definition_.kept_disk) return save_definition(settings_, definition_);
+    return delete_definition(settings_, record_.name);
+  }
+
   Result<void> fill_record(const SystemUser& user) {
-    record_.name = request_.name;
     record_.created = std::time(nullptr);
     record_.supervisor = TRY(identify_process(getpid()));
     record_.network = request_.network.name;
     record_.conflist = request_.network.bytes;
-    record_.conf_dir = settings_.conf_dir;
+    record_.conf_dir = definition_.conf_dir;
     record_.cni_path = settings_.cni_path;
     record_.cache_dir = settings_.cache_dir;
     // The TAP's owner; plugins that do not know these keys pass them over.
@@ -123,14 +191,21 @@ class Supervisor {
                         {"TC_REDIRECT_TAP_GID", std::to_string(user.gid)},
                         {chain::kVmArg, request_.name}};
     record_.placement = request_.network.host_netns ? Placement::kHost : Placement::kPrivate;
-    record_.hypervisor_name = request_.hypervisor;
+    record_.hypervisor_name = definition_.hypervisor;
     record_.accelerator = accelerator_name(request_.accelerator);
-    record_.vcpus = request_.vcpus;
-    record_.ram_mib = request_.ram_mib;
-    record_.group = request_.group;
-    record_.group_file = request_.group_file;
-    record_.capability_args = request_.capability_args;
+    record_.vcpus = definition_.vcpus;
+    record_.ram_mib = definition_.ram_mib;
+    record_.group = definition_.group;
+    record_.group_file = definition_.group_file;
+    record_.capability_args = definition_.capability_args;
+    describe();
     return {};
+  }
+
+  // For commands that look at a running VM, or at a dead one. The record has the list already.
+  void describe() {
+    record_.definition = definition_json(definition_);
+    record_.definition.erase("conflist");
   }
 
   void remember(const cni::CniResult& result, const VmInterface& interface) {
@@ -140,6 +215,9 @@ class Supervisor {
       record_.addresses.push_back(ip.address.text());
       if (ip.gateway) record_.gateways.push_back(ip.gateway->text());
     }
+    definition_.mac = record_.mac;
+    definition_.addresses = record_.addresses;
+    describe();
   }
 
   Result<VmLink> find_link(const VmInterface& interface) const {
@@ -179,8 +257,9 @@ class Supervisor {
     machine.boot.cmdline =
         boot_command_line({.image = request_.boot.cmdline, .vm_name = request_.name, .console = kSerialConsole}, result,
                           interface.guest_index);
-    machine.vcpus = request_.vcpus;
-    machine.ram_mib = request_.ram_mib;
+    machine.disks = TRY(disks());
+    machine.vcpus = definition_.vcpus;
+    machine.ram_mib = definition_.ram_mib;
     machine.accelerator = request_.accelerator;
     machine.guest_mac = interface.guest.mac;
     machine.mtu = link.tap.mtu_bytes;
@@ -193,12 +272,32 @@ class Supervisor {
     return machine;
   }
 
+  Result<std::vector<Disk>> disks() const {
+    std::vector<Disk> all;
+    if (definition_.kept_disk)
+      all.push_back(TRY(open_kept_disk(kept_files(settings_, record_.name).folder, *definition_.kept_disk,
+                                       definition_.storage_bytes)));
+    else if (!request_.boot.disk.empty())
+      all.push_back({.path = request_.boot.disk, .format = disk_format(request_.boot.disk)});
+    return all;
+  }
+
   // Only a failed start comes here: the error says what remains, should the way back fail too.
   void take_back(Result<void>& started) {
     hypervisor_.reset();
     tasks_.clear();
     const Result<void> removed = remove_vm(settings_, record_, lock_);
     if (!removed) started.error().message += "; and taking it back failed: " + removed.error().message;
+  }
+
+  // Kept first: whatever happens from here on, the VM is then stopped and not gone.
+  void begin_end(const StopOrder& order) {
+    if (order.keep && !definition_.stopped) {
+      definition_.stopped = true;
+      if (const Result<void> saved = save_definition(settings_, definition_); !saved)
+        log_line(saved.error().message + ", ignoring");
+    }
+    enter(Phase::kStopping);
   }
 
   int end() {
@@ -233,6 +332,7 @@ class Supervisor {
   const VmLock& lock_;
   VmFiles files_;
   VmRecord record_ = {};
+  VmDefinition definition_ = {};
   std::optional<Signals> signals_ = {};
   std::unique_ptr<Hypervisor> hypervisor_ = {};
   std::vector<std::unique_ptr<SideTask>> tasks_ = {};
@@ -266,11 +366,21 @@ Result<VmRecord> start_vm(const Settings& settings, const VmRequest& request, Vm
   return await_vm(TRY(begin_vm(settings, request, std::move(lock))));
 }
 
-Result<void> stop_vm(const Settings& settings, const VmRecord& record, bool now) {
+Result<void> ask_to_stop(const VmRecord& record, const StopWish& wish) {
+  const UniqueFd supervisor = open_process(record.supervisor);
+  if (!supervisor.valid()) return {};
+  const StopOrder order{.keep = wish.keep, .limit = wish.limit};
+  return signal_process(supervisor, wish.now ? SIGINT : SIGTERM, order_value(order))
+      .context("stop VM '" + record.name + "'");
+}
+
+Result<void> stop_vm(const Settings& settings, const VmRecord& record, const StopWish& wish) {
   const UniqueFd supervisor = open_process(record.supervisor);
   if (supervisor.valid()) {
-    TRY(signal_process(supervisor, now ? SIGINT : SIGTERM).context("stop VM '" + record.name + "'"));
-    if (!wait_for_end(supervisor, kStopLimitMs)) TRY(kill_process(record.supervisor));
+    TRY(ask_to_stop(record, wish));
+    const auto limit = kStopLimit + std::min(wish.limit, kMaxStopLimit);
+    if (!wait_for_end(supervisor, static_cast<int>(std::chrono::milliseconds(limit).count())))
+      TRY(kill_process(record.supervisor));
   }
   const Cleaned cleaned = TRY(clean_dead_vm(settings, record.name));
   if (cleaned == Cleaned::kAlive) return fail(Kind::kBusy, "VM '" + record.name + "' was made again meanwhile");

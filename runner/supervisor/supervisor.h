@@ -3,32 +3,36 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <string>
 
 #include "lib/base/result.h"
 #include "lib/base/unique_fd.h"
-#include "lib/cni/json.h"
 #include "runner/chain/conflist.h"
 #include "runner/hypervisor/hypervisor.h"
 #include "runner/settings.h"
+#include "runner/state/vm_definition.h"
 #include "runner/state/vm_lock.h"
 #include "runner/state/vm_record.h"
+#include "runner/supervisor/stop_order.h"
 
 namespace slicer::runner {
 
-/// What `vm new` asks for.
+/// What of a VM that is kept (vm_definition.h): its disk, its MAC, the address it had.
+enum class KeptWish {
+  kRefuse,  ///< a name that a kept VM has is an error: `vm new`
+  kMay,     ///< goes on with it, or begins anew: `up`
+  kMust,    ///< goes on with it: `vm start`
+};
+
+/// A VM that is to be started, checked.
 struct VmRequest {
   std::string name = {};
+  VmDefinition definition = {};  ///< in the user's words; what an earlier run knew comes from the kept VM
   chain::Conflist network = {};
-  std::string hypervisor = "qemu";
   BootFiles boot = {};  ///< cmdline: the image's part
-  unsigned vcpus = 1;
-  unsigned ram_mib = 256;
   Accelerator accelerator = Accelerator::kTcg;
-  std::string group = {};       ///< the host group; empty: none
-  std::string group_file = {};  ///< where the group is written
-  /// What the plugins that declare it get as runtimeConfig.
-  cni::Json capability_args = cni::Json::object();
+  KeptWish kept = KeptWish::kRefuse;
 };
 
 /// A VM that is starting: its supervisor and the pipe that its answer comes by.
@@ -48,8 +52,19 @@ Result<VmRecord> await_vm(StartingVm starting);
 /// Both, one after the other.
 Result<VmRecord> start_vm(const Settings& settings, const VmRequest& request, VmLock lock);
 
-/// Asks a VM's supervisor to end it and waits until its name is free. `now`: without the guest's shutdown. A supervisor
-/// that takes too long is killed (its hypervisor dies with it) and cleaned up after. Errors: what the cleanup says.
-Result<void> stop_vm(const Settings& settings, const VmRecord& record, bool now);
+/// How a VM is ended.
+struct StopWish {
+  bool now = false;                              ///< without the guest's shutdown
+  bool keep = false;                             ///< it is stopped then, and can be booted again; else it is gone
+  std::chrono::seconds limit = kPowerDownLimit;  ///< for the guest's shutdown; kMaxStopLimit at most
+};
+inline constexpr std::chrono::seconds kMaxStopLimit{24 * 3600};
+
+/// Asks a VM's supervisor to end it; does not wait. A supervisor that is dead is success.
+Result<void> ask_to_stop(const VmRecord& record, const StopWish& wish);
+
+/// Asks, and waits until nothing of the run is left. A supervisor that takes too long is killed (its hypervisor dies
+/// with it) and cleaned up after. A kept VM stays kept. Errors: what the cleanup says.
+Result<void> stop_vm(const Settings& settings, const VmRecord& record, const StopWish& wish);
 
 }  // namespace slicer::runner

@@ -17,9 +17,8 @@ using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 constexpr Clock::time_point kNever = Clock::time_point::max();
 
-constexpr auto kPowerDownLimit = 15s;  // a Debian guest takes 3 s under TCG; one without ACPI never answers
-constexpr auto kPressInterval = 1s;    // a press is lost while the guest is still booting, so it is repeated
-constexpr auto kQuitLimit = 3s;
+constexpr auto kPressInterval = 1s;  // a press is lost while the guest is still booting, so it is repeated
+constexpr std::chrono::seconds kQuitLimit = 3s;
 constexpr auto kLogInterval = 2s;  // a serial console writes a few MiB in that time
 
 // How far the end of a VM has got.
@@ -30,7 +29,7 @@ class Watch {
   using Tasks = std::span<const std::unique_ptr<SideTask>>;
 
   Watch(Hypervisor& hypervisor, const Signals& signals, const VmFiles& files, Tasks tasks,
-        const std::function<void()>& on_stop)
+        const std::function<void(const StopOrder&)>& on_stop)
       : hypervisor_(hypervisor), signals_(signals), files_(files), tasks_(tasks), on_stop_(on_stop) {}
 
   void run() {
@@ -66,11 +65,14 @@ class Watch {
   }
 
   void on_signal() {
-    const int number = signals_.take();
-    if (number == 0) return;
-    const Step wanted = number == SIGINT ? Step::kQuit : Step::kPowerDown;
-    if (step_ == Step::kNone) on_stop_();
-    if (wanted > step_) go_to(wanted);
+    const Signals::Taken signal = signals_.take_with_value();
+    if (signal.number == 0) return;
+    const StopOrder order = order_from(signal.value);
+    on_stop_(order);
+    const Step wanted = signal.number == SIGINT ? Step::kQuit : Step::kPowerDown;
+    if (wanted > step_) go_to(wanted, order.limit);
+    // Who has less patience than the one before is heard.
+    if (wanted == step_ && wanted == Step::kPowerDown) next_step_ = std::min(next_step_, Clock::now() + order.limit);
   }
 
   void on_time() {
@@ -83,10 +85,10 @@ class Watch {
     next_log_ = now + kLogInterval;
   }
 
-  void go_to(Step step) {
+  void go_to(Step step, std::chrono::seconds limit = kQuitLimit) {
     step_ = step;
     next_press_ = kNever;
-    next_step_ = Clock::now() + (step == Step::kPowerDown ? kPowerDownLimit : kQuitLimit);
+    next_step_ = Clock::now() + (step == Step::kPowerDown ? limit : kQuitLimit);
     if (step == Step::kPowerDown) press();
     if (step == Step::kQuit) next_if_failed(hypervisor_.quit());
     if (step == Step::kKill) hypervisor_.kill();
@@ -108,7 +110,7 @@ class Watch {
   const Signals& signals_;
   const VmFiles& files_;
   Tasks tasks_;
-  const std::function<void()>& on_stop_;
+  const std::function<void(const StopOrder&)>& on_stop_;
   Step step_ = Step::kNone;
   Clock::time_point next_step_ = kNever;
   Clock::time_point next_press_ = kNever;
@@ -119,7 +121,7 @@ class Watch {
 }  // namespace
 
 void watch_vm(Hypervisor& hypervisor, const Signals& signals, const VmFiles& files,
-              std::span<const std::unique_ptr<SideTask>> tasks, const std::function<void()>& on_stop) {
+              std::span<const std::unique_ptr<SideTask>> tasks, const std::function<void(const StopOrder&)>& on_stop) {
   Watch(hypervisor, signals, files, tasks, on_stop).run();
 }
 

@@ -9,13 +9,14 @@
 #include "runner/state/vm_files.h"
 #include "runner/supervisor/side_task.h"
 #include "runner/supervisor/signals.h"
+#include "runner/supervisor/stop_order.h"
 
 namespace slicer::runner {
 
 /// Returns when the hypervisor has ended, however that came about. SIGTERM or SIGHUP: the guest's power button, every
-/// second; after 15 s QEMU's quit, after 3 s more SIGKILL. SIGINT: without the power button. Keeps the logs bounded
-/// meanwhile, and the side tasks going. `on_stop` is called once, when a signal ends the VM.
+/// second; after the order's limit QEMU's quit, after 3 s more SIGKILL. SIGINT: without the power button. Keeps the
+/// logs bounded meanwhile, and the side tasks going. `on_stop` is called for each signal.
 void watch_vm(Hypervisor& hypervisor, const Signals& signals, const VmFiles& files,
-              std::span<const std::unique_ptr<SideTask>> tasks, const std::function<void()>& on_stop);
+              std::span<const std::unique_ptr<SideTask>> tasks, const std::function<void(const StopOrder&)>& on_stop);
 
 }  // namespace slicer::runner

@@ -8,7 +8,7 @@ namespace slicer::runner {
 namespace {
 
 constexpr QemuPlatform kPlatform{.program = "qemu", .machine = "q35", .tcg_cpu = "qemu64,+rdrand"};
-constexpr QemuDescriptors kFds{.tap = 10, .console = 11, .console_log = 12, .control = 13, .kernel = 14};
+const QemuDescriptors kFds{.tap = 10, .console = 11, .console_log = 12, .control = 13, .kernel = 14};
 
 Machine machine() {
   Machine machine;
@@ -32,11 +32,12 @@ bool mentions(const std::vector<std::string>& argv, const std::string& text) {
 
 TEST_CASE("qemu_arguments: nothing of the host is reachable by name") {
   Machine vm = machine();
-  vm.boot.disk = "/secret/disk.img";
+  vm.disks = {{.path = "/secret/disk.qcow2", .format = "qcow2", .base = "/secret/disk.img"},
+              {.path = "/secret/seed.iso", .read_only = true}};
   vm.boot.initrd = "/secret/initrd";
   vm.console_log = "/secret/console.log";
   QemuDescriptors fds = kFds;
-  fds.disk = 15;
+  fds.disks = {{.file = 15, .base = 17}, {.file = 18}};
   fds.initrd = 16;
   const auto argv = qemu_arguments(vm, kPlatform, fds);
   CHECK_FALSE(mentions(argv, "/secret"));
@@ -74,15 +75,28 @@ TEST_CASE("qemu_arguments: the guest's MAC and MTU") {
             "virtio-net-pci,netdev=net,mac=02:00:5e:00:53:01,romfile=,host_mtu=1400"));
 }
 
-TEST_CASE("qemu_arguments: a disk's format comes from its name, never from what the guest wrote on it") {
+TEST_CASE("qemu_arguments: disks in their order, each layer by a descriptor of its own") {
   Machine vm = machine();
   QemuDescriptors fds = kFds;
   CHECK_FALSE(mentions(qemu_arguments(vm, kPlatform, fds), "virtio-blk"));
-  fds.disk = 15;
-  vm.boot.disk = "/x/disk.img";
-  CHECK(has(qemu_arguments(vm, kPlatform, fds), "-blockdev", "driver=raw,node-name=disk,file=disk-file"));
-  vm.boot.disk = "/x/disk.qcow2";
-  CHECK(has(qemu_arguments(vm, kPlatform, fds), "-blockdev", "driver=qcow2,node-name=disk,file=disk-file"));
+  vm.disks = {{.path = "/x/disk.qcow2", .format = "qcow2", .base = "/x/base.img"},
+              {.path = "/x/seed", .read_only = true}};
+  fds.disks = {{.file = 15, .base = 16}, {.file = 17}};
+  const auto argv = qemu_arguments(vm, kPlatform, fds);
+  CHECK(has(argv, "-blockdev", "driver=file,node-name=disk0-base-file,filename=/dev/fdset/3,read-only=on"));
+  CHECK(has(argv, "-blockdev", "node-name=disk0-base,file=disk0-base-file,driver=raw,read-only=on"));
+  CHECK(has(argv, "-add-fd", "fd=15,set=2"));
+  CHECK(has(argv, "-blockdev", "driver=file,node-name=disk0-file,filename=/dev/fdset/2"));
+  CHECK(has(argv, "-blockdev", "node-name=disk0,file=disk0-file,driver=qcow2,backing=disk0-base"));
+  CHECK(has(argv, "-device", "virtio-blk-pci,drive=disk0"));
+  CHECK(has(argv, "-blockdev", "driver=file,node-name=disk1-file,filename=/dev/fdset/4,read-only=on"));
+  CHECK(has(argv, "-blockdev", "node-name=disk1,file=disk1-file,driver=raw,read-only=on"));
+  CHECK(has(argv, "-device", "virtio-blk-pci,drive=disk1"));
+}
+
+TEST_CASE("disk_format: by the name alone, never by what a guest wrote") {
+  CHECK(std::string(disk_format("/x/disk.qcow2")) == "qcow2");
+  CHECK(std::string(disk_format("/x/disk.img")) == "raw");
 }
 
 TEST_CASE("make_hypervisor: an unknown name is answered with the known ones") {
