@@ -110,11 +110,11 @@ Result<int> run(const Context& context, const std::string& word) {
   for (const VmRecord& record : before) target.groups.insert(record.group);
   std::vector<GroupLock> locks;
   for (const std::string& group : target.groups) {
-    const GroupLock::Holder holder = GroupLock::holder(context, group);
+    const GroupLock::Holder holder = GroupLock::holder(context, GroupLock::Purpose::kKeep, group);
     if (holder.process.pid != 0 && !target.file.empty() && holder.file != target.file) continue;  // another file's
     any = any || holder.process.pid != 0;
     TRY(end_up(holder, group));
-    locks.push_back(TRY(GroupLock::acquire(context, group, word, kLockLimit)));
+    locks.push_back(TRY(GroupLock::acquire(context, GroupLock::Purpose::kKeep, group, word, kLockLimit)));
   }
   if (!any && target.file.empty())
     return fail(Kind::kNotFound, fmt::format("no VM of a host group '{}' is up", word),

@@ -8,6 +8,7 @@
 
 #include "lib/base/log.h"
 #include "runner/chain/runtime.h"
+#include "runner/groups/group_pool.h"
 #include "runner/groups/group_vms.h"
 #include "runner/groups/to_conflist.h"
 #include "runner/groups/yaml.h"
@@ -31,7 +32,8 @@ constexpr const char* kExplanation =
 Result<chain::Conflist> network_of_group(const Context& context, const std::string& name) {
   for (const VmRecord& record : TRY(list_alive_vms(context))) {
     if (record.group != name || record.network != name || record.group_file.empty()) continue;
-    const HostGroups groups = TRY(read_host_groups(record.group_file));
+    HostGroups groups = TRY(read_host_groups(record.group_file));
+    TRY(choose_gateways(context, groups, Keep::kNo));
     const auto group = std::ranges::find(groups.groups, name, &HostGroup::name);
     if (group == groups.groups.end() || !group->network)
       return fail(

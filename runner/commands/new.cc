@@ -2,6 +2,7 @@
 #include <memory>
 
 #include "runner/commands/groups.h"
+#include "runner/groups/group_pool.h"
 #include "runner/groups/host_networks.h"
 #include "runner/groups/template.h"
 
@@ -18,8 +19,9 @@ constexpr const char* kExamples =
     "  slicer-run new lan --net=macvtap --cidr=192.168.1.0/24 --range=192.168.1.100-192.168.1.200\n"
     "Then: slicer-run up vm.yaml";
 
-Result<int> run(const NewGroup& wanted) {
-  TRY(print(TRY(new_group_text(wanted, TRY(look_at_networks(wanted.name))))));
+Result<int> run(const Context& context, const NewGroup& wanted) {
+  const HostNetworks host = TRY(look_at_networks(wanted.name, taken_subnets(context, wanted.name)));
+  TRY(print(TRY(new_group_text(wanted, host))));
   return kExitOk;
 }
 
@@ -45,7 +47,7 @@ void register_new(CLI::App& app, Context& context) {
   command.add_option("--allow", wanted->allow, "What VMs may reach")->delimiter(',')->allow_extra_args(false);
   command.add_option("--network", wanted->network_name, "cni: the network's name")->capture_default_str();
   command.footer(kExamples);
-  command.callback([&context, wanted] { context.action = [wanted] { return run(*wanted); }; });
+  command.callback([&context, wanted] { context.action = [&context, wanted] { return run(context, *wanted); }; });
 }
 
 }  // namespace slicer::runner

@@ -7,10 +7,13 @@
 #include "lib/base/log.h"
 #include "runner/commands/groups.h"
 #include "runner/groups/fleet.h"
+#include "runner/groups/group_launch.h"
 #include "runner/groups/group_lock.h"
+#include "runner/groups/group_pool.h"
 #include "runner/groups/group_vms.h"
 #include "runner/groups/to_conflist.h"
 #include "runner/groups/yaml.h"
+#include "runner/supervisor/system_user.h"
 
 namespace slicer::runner {
 namespace {
@@ -51,20 +54,6 @@ Result<void> check_group_is_ours(const std::vector<VmRecord>& alive, const HostG
   return {};
 }
 
-LaunchSpec launch_spec(const HostGroup& group, unsigned number, const chain::Conflist& network,
-                       const std::string& file) {
-  LaunchSpec spec;
-  spec.name = group.vm_name(number);
-  spec.network = network;
-  spec.image_dir = group.image;
-  spec.vcpus = group.vcpus;
-  spec.ram_mib = group.ram_mib;
-  spec.group = group.name;
-  spec.group_file = file;
-  spec.capability_args = group_capabilities(group, number);
-  return spec;
-}
-
 /// The list without what `network reload` takes over.
 cni::Json without_lists(const chain::Conflist& network) {
   cni::Json plugins = cni::Json::array();
@@ -99,6 +88,7 @@ Result<void> plan_group(const Context& context, const HostGroup& group, const st
   const std::vector<VmRecord> alive = TRY(list_alive_vms(context));
   TRY(check_group_is_ours(alive, group, file));
   const chain::Conflist network = TRY(group_network(group, file, context.conf_dir));
+  if (group.network) TRY(check_clashes(network, alive));
   for (unsigned number = 1; number <= group.count; ++number) {
     const auto found = std::ranges::find(alive, group.vm_name(number), &VmRecord::name);
     if (found != alive.end()) {
@@ -107,7 +97,9 @@ Result<void> plan_group(const Context& context, const HostGroup& group, const st
       plan.running.push_back(*found);
       continue;
     }
-    plan.requests.push_back(TRY(make_request(context, launch_spec(group, number, network, file))));
+    LaunchSpec spec = TRY(group_vm_spec(group, number, network, file));
+    spec.kept = KeptWish::kMay;
+    plan.requests.push_back(TRY(make_request(context, spec)));
   }
   if (group.count == 0)
     TRY(print(
@@ -124,7 +116,8 @@ Result<Plan> make_plan(const Context& context, const HostGroups& groups) {
 Result<std::vector<GroupLock>> lock_groups(const Context& context, const HostGroups& groups) {
   std::vector<GroupLock> locks;
   for (const HostGroup& group : groups.groups)
-    if (group.count != 0) locks.push_back(TRY(GroupLock::acquire(context, group.name, groups.file, 0ms)));
+    if (group.count != 0)
+      locks.push_back(TRY(GroupLock::acquire(context, GroupLock::Purpose::kKeep, group.name, groups.file, 0ms)));
   return locks;
 }
 
@@ -138,7 +131,9 @@ Result<int> stay(Fleet& fleet) {
 }
 
 Result<int> run(const Context& context, const Options& options) {
-  const HostGroups groups = TRY(read_host_groups(options.file));
+  HostGroups groups = TRY(read_host_groups(options.file));
+  TRY(check_root());
+  TRY(choose_gateways(context, groups, Keep::kYes));
   const std::vector<GroupLock> locks = TRY(lock_groups(context, groups));
   Plan plan = TRY(make_plan(context, groups));
   if (plan.requests.empty() && plan.running.empty()) return kExitOk;

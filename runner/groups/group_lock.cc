@@ -12,8 +12,8 @@ namespace slicer::runner {
 namespace {
 
 // A VM's name never begins with a dot.
-std::string path_of(const Settings& settings, const std::string& group) {
-  return settings.state_dir + "/.group-" + group + ".lock";
+std::string path_of(const Settings& settings, GroupLock::Purpose purpose, const std::string& group) {
+  return settings.state_dir + "/.group-" + group + (purpose == GroupLock::Purpose::kKeep ? ".lock" : ".changes");
 }
 
 // The holder before us may have removed the file between our open and our lock.
@@ -24,9 +24,10 @@ bool is_still(const FileLock& lock, const std::string& path) {
          ours.st_dev == named.st_dev;
 }
 
-Result<void> sign(const FileLock& lock, const std::string& file) {
+Result<void> sign(const FileLock& lock, const std::string& file, bool background) {
   const ProcessId self = TRY(identify_process(getpid()));
-  const std::string text = cni::dump_json({{"pid", self.pid}, {"startTime", self.start_time}, {"file", file}});
+  const std::string text =
+      cni::dump_json({{"pid", self.pid}, {"startTime", self.start_time}, {"file", file}, {"background", background}});
   if (ftruncate(lock.fd(), 0) != 0 ||
       pwrite(lock.fd(), text.data(), text.size(), 0) != static_cast<ssize_t>(text.size()))
     return fail_errno(errno, "write a host group's lock");
@@ -35,10 +36,10 @@ Result<void> sign(const FileLock& lock, const std::string& file) {
 
 }  // namespace
 
-Result<GroupLock> GroupLock::acquire(const Settings& settings, const std::string& group, const std::string& file,
-                                     std::chrono::milliseconds limit) {
+Result<GroupLock> GroupLock::acquire(const Settings& settings, Purpose purpose, const std::string& group,
+                                     const std::string& file, std::chrono::milliseconds limit) {
   TRY(ensure_directory(settings.state_dir));
-  const std::string path = path_of(settings, group);
+  const std::string path = path_of(settings, purpose, group);
   const auto end = std::chrono::steady_clock::now() + limit;
   for (;;) {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
@@ -46,26 +47,37 @@ Result<GroupLock> GroupLock::acquire(const Settings& settings, const std::string
     if (!lock && lock.error().kind == Kind::kBusy)
       return fail(Kind::kBusy,
                   fmt::format("host group '{}' is in the hands of another slicer-run (process {})", group,
-                              holder(settings, group).process.pid),
+                              holder(settings, purpose, group).process.pid),
                   "wait for its end, or end the group: slicer-run down " + group);
     if (!lock) return std::unexpected(std::move(lock).error());
     if (!is_still(*lock, path)) continue;
     GroupLock held(std::move(*lock), path);
-    TRY(sign(held.lock_, file));
+    TRY(sign(held.lock_, file, false));
     return held;
   }
 }
 
-GroupLock::Holder GroupLock::holder(const Settings& settings, const std::string& group) {
-  const Result<std::string> text = read_file(path_of(settings, group));
+Result<void> GroupLock::take_over(const std::string& file) { return sign(lock_, file, true); }
+
+// flock(2): a fork shares the lock, and it goes with the last descriptor.
+void GroupLock::leave_to_child() { const FileLock dropped = std::move(lock_); }
+
+GroupLock::Holder GroupLock::holder(const Settings& settings, Purpose purpose, const std::string& group) {
+  const Result<std::string> text = read_file(path_of(settings, purpose, group));
   if (!text) return {};
   const Result<cni::Json> json = cni::parse_json(*text);
   if (!json || !json->is_object()) return {};
   const Result<int64_t> pid = cni::int_field(*json, "pid", 0);
   const Result<int64_t> start = cni::int_field(*json, "startTime", 0);
   const Result<std::string> file = cni::string_field(*json, "file");
-  if (!pid || !start || !file) return {};
-  return {.process = {.pid = static_cast<pid_t>(*pid), .start_time = static_cast<uint64_t>(*start)}, .file = *file};
+  const Result<bool> background = cni::bool_field(*json, "background", false);
+  if (!pid || !start || !file || !background) return {};
+  Holder holder;
+  holder.process = {.pid = static_cast<pid_t>(*pid), .start_time = static_cast<uint64_t>(*start)};
+  if (!open_process(holder.process).valid()) return {};  // killed: the file stayed
+  holder.file = *file;
+  holder.background = *background;
+  return holder;
 }
 
 GroupLock::~GroupLock() {

@@ -11,37 +11,25 @@
 namespace slicer::runner {
 namespace {
 
-using enum KeyState;
-
 constexpr std::array kFileKeys = {Key{"config"}};
 constexpr std::array kConfigKeys = {Key{"host_groups"}, Key{"network_name"}};
-constexpr std::array kGroupKeys = {Key{"name"},
-                                   Key{"count"},
-                                   Key{"network_name"},
-                                   Key{"network"},
-                                   Key{"vcpu"},
-                                   Key{"ram_gb"},
-                                   Key{"ram_mb"},
-                                   Key{"hypervisor"},
-                                   Key{"image"},
-                                   Key{"dns_servers"},
-                                   Key{"restart", kLater},
-                                   Key{"mac", kLater},
-                                   Key{"bandwidth", kLater},
-                                   Key{"storage", kLater},
-                                   Key{"ssh_keys", kLater},
-                                   Key{"userdata", kLater}};
+constexpr std::array kGroupKeys = {Key{"name"},      Key{"count"},       Key{"network_name"}, Key{"network"},
+                                   Key{"vcpu"},      Key{"ram_gb"},      Key{"ram_mb"},       Key{"hypervisor"},
+                                   Key{"image"},     Key{"dns_servers"}, Key{"restart"},      Key{"mac"},
+                                   Key{"bandwidth"}, Key{"storage"},     Key{"ssh_keys"},     Key{"userdata"}};
 constexpr std::array kNetworkKeys = {Key{"mode"},
-                                     Key{"bridge", kKnown, "bridge"},
-                                     Key{"tap_prefix", kKnown, "bridge"},
-                                     Key{"gateway", kKnown, "bridge, macvtap"},
+                                     Key{"bridge", "bridge"},
+                                     Key{"tap_prefix", "bridge"},
+                                     Key{"gateway", "bridge, macvtap"},
                                      Key{"range"},
-                                     Key{"addresses", kKnown, "bridge, macvtap"},
-                                     Key{"parent", kKnown, "macvtap"},
+                                     Key{"addresses", "bridge, macvtap"},
+                                     Key{"parent", "macvtap"},
                                      Key{"drop"},
                                      Key{"allow"},
                                      Key{"default"},
                                      Key{"mtu"}};
+constexpr std::array kBandwidthKeys = {Key{"ingress"}, Key{"egress"}, Key{"ingress_burst"}, Key{"egress_burst"}};
+constexpr std::array kImageKeys = {Key{"kernel"}, Key{"initrd"}, Key{"disk"}, Key{"cmdline"}};
 
 char lower(char c) { return static_cast<char>(std::tolower(static_cast<unsigned char>(c))); }
 
@@ -66,6 +54,8 @@ std::span<const Key> file_keys() { return kFileKeys; }
 std::span<const Key> config_keys() { return kConfigKeys; }
 std::span<const Key> group_keys() { return kGroupKeys; }
 std::span<const Key> network_keys() { return kNetworkKeys; }
+std::span<const Key> bandwidth_keys() { return kBandwidthKeys; }
+std::span<const Key> image_keys() { return kImageKeys; }
 
 const Key* find_key(std::span<const Key> keys, std::string_view name) {
   const auto found = std::ranges::find(keys, name, &Key::name);

@@ -7,21 +7,17 @@
 
 namespace slicer::runner {
 
-enum class KeyState {
-  kKnown,
-  kLater,  ///< of the format, but this version cannot do it: refused, never ignored
-};
-
 struct Key {
   std::string_view name = {};
-  KeyState state = KeyState::kKnown;
   std::string_view modes = {};  ///< network's keys: the modes in which it means something, "" for all
 };
 
-std::span<const Key> file_keys();     ///< of the whole file
-std::span<const Key> config_keys();   ///< of "config"
-std::span<const Key> group_keys();    ///< of a host group
-std::span<const Key> network_keys();  ///< of "network"
+std::span<const Key> file_keys();       ///< of the whole file
+std::span<const Key> config_keys();     ///< of "config"
+std::span<const Key> group_keys();      ///< of a host group
+std::span<const Key> network_keys();    ///< of "network"
+std::span<const Key> bandwidth_keys();  ///< of "bandwidth"
+std::span<const Key> image_keys();      ///< of a file that "image" names
 
 /// Null when there is none of that name.
 const Key* find_key(std::span<const Key> keys, std::string_view name);

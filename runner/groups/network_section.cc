@@ -140,12 +140,16 @@ Result<std::vector<std::string>> read_policy_list(const Section& network, const 
   return entries;
 }
 
+// Without a gateway a free subnet is chosen, when it is needed (group_pool.h).
 Result<void> read_bridge(const Section& network, const std::string& group, GroupNetwork& result) {
   result.bridge = TRY(read_interface(network, "bridge", default_bridge(group)));
   result.tap_prefix = TRY(read_tap_prefix(network, group));
   if (result.gateway) return {};
-  return network.bad("gateway", "is missing: mode \"bridge\" needs it",
-                     "write the address that the bridge is to have, with its subnet: gateway: 192.168.137.1/24");
+  for (const char* key : {"range", "addresses"})
+    if (network.has(key))
+      return network.bad(key, "without \"gateway\": then the subnet is a free one of this host",
+                         "write the address that the bridge is to have, with its subnet: gateway: 192.168.137.1/24");
+  return {};
 }
 
 // Without a gateway the LAN's DHCP server gives the addresses.

@@ -42,10 +42,8 @@ Result<Section> Section::open(const std::string& file, const YamlValue& value, s
                    fmt::format("{}expected a section of keys, got {}",
                                section.path_.empty() ? "" : section.path_ + ": ", describe(value)));
   for (const YamlValue::Member& member : value.members) {
-    const Key* key = find_key(keys, member.key);
-    if (key == nullptr)
+    if (find_key(keys, member.key) == nullptr)
       return fail_at(file, member.place, section.path_of(member.key) + ": unknown key", suggest_key(member.key, keys));
-    if (key->state == KeyState::kLater) return section.later(member.key, fmt::format("\"{}\"", member.key));
   }
   return section;
 }
@@ -94,6 +92,12 @@ Result<std::vector<PlacedText>> Section::texts(std::string_view key) const {
     found.push_back(std::move(entry));
   }
   return found;
+}
+
+Result<std::vector<PlacedText>> Section::text_or_texts(std::string_view key) const {
+  const YamlValue* value = find(key);
+  if (value == nullptr || value->type != YamlValue::Type::kScalar) return texts(key);
+  return std::vector<PlacedText>{{.text = value->text, .place = value->place, .path = path_of(key)}};
 }
 
 Result<uint64_t> Section::number(std::string_view key, uint64_t fallback, uint64_t low, uint64_t high) const {

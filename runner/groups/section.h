@@ -20,8 +20,7 @@ struct PlacedText {
 
 class Section {
  public:
-  /// A map whose keys are all known. `path` is what errors call it. Errors: kInvalidConfig (no map, an unknown key),
-  /// kUnsupportedField (a key that comes with a later version).
+  /// A map whose keys are all known. `path` is what errors call it. Error: kInvalidConfig (no map, an unknown key).
   static Result<Section> open(const std::string& file, const YamlValue& value, std::string path,
                               std::span<const Key> keys);
 
@@ -37,6 +36,8 @@ class Section {
   [[nodiscard]] Result<std::string> word(std::string_view key, std::span<const std::string_view> words,
                                          std::string fallback) const;
   [[nodiscard]] Result<std::vector<PlacedText>> texts(std::string_view key) const;
+  /// The same, where a text alone is a list of one.
+  [[nodiscard]] Result<std::vector<PlacedText>> text_or_texts(std::string_view key) const;
   /// A whole number of low to high.
   [[nodiscard]] Result<uint64_t> number(std::string_view key, uint64_t fallback, uint64_t low, uint64_t high) const;
 

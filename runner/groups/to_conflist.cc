@@ -64,6 +64,34 @@ Json firewall_json(const GroupNetwork& network) {
   return plugin;
 }
 
+Result<void> check_list(const HostGroup& group, const char* key, size_t size, unsigned number) {
+  if (number <= size) return {};
+  return fail(Kind::kExhausted,
+              fmt::format("host group '{}': \"{}\" has nothing for VM {}: there are {}", group.name, key, number, size),
+              fmt::format("write more of \"{}\" in the group's file", key));
+}
+
+// The names are CNI's (CONVENTIONS.md). Upstream's plugin of that name finds the host's end of a veth pair: for the
+// TAPs of our own plugins there is none.
+Result<Json> bandwidth_json(const HostGroup& group) {
+  if (group.network)
+    return fail(Kind::kUnsupportedField,
+                fmt::format("host group '{}': \"bandwidth\" with a section \"network\": upstream's plugin limits veth "
+                            "pairs only, and these VMs have none",
+                            group.name),
+                "use a network of the CNI folder, by network_name, whose chain takes the capability");
+  Json json = Json::object();
+  if (group.bandwidth->ingress_rate != 0) {
+    json["ingressRate"] = group.bandwidth->ingress_rate;
+    json["ingressBurst"] = group.bandwidth->ingress_burst;
+  }
+  if (group.bandwidth->egress_rate != 0) {
+    json["egressRate"] = group.bandwidth->egress_rate;
+    json["egressBurst"] = group.bandwidth->egress_burst;
+  }
+  return json;
+}
+
 // libcni's search: the first file that has the name wins, so a saved list would be used by others under this name.
 Result<void> check_name_is_free(const std::string& name, const std::string& file, const std::string& conf_dir) {
   const chain::Listing listing = TRY(chain::list_networks(conf_dir));
@@ -104,10 +132,17 @@ Result<chain::Conflist> group_network(const HostGroup& group, const std::string&
   return network;
 }
 
-cni::Json group_capabilities(const HostGroup& group, unsigned number) {
+Result<cni::Json> group_capabilities(const HostGroup& group, unsigned number) {
   Json capabilities = Json::object();
-  if (group.network && number >= 1 && number <= group.network->addresses.size())
+  if (number != 0 && group.network && !group.network->addresses.empty()) {
+    TRY(check_list(group, "addresses", group.network->addresses.size(), number));
     capabilities["ips"] = Json::array({group.network->addresses[number - 1].text()});
+  }
+  if (number != 0 && !group.macs.empty()) {
+    TRY(check_list(group, "mac", group.macs.size(), number));
+    capabilities["mac"] = group.macs[number - 1].text();
+  }
+  if (group.bandwidth) capabilities["bandwidth"] = TRY(bandwidth_json(group));
   return capabilities;
 }
 

@@ -5,13 +5,13 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <memory>
 
 #include "lib/base/whole_file.h"
 #include "lib/cni/environment.h"
+#include "runner/groups/guest_section.h"
 #include "runner/groups/network_section.h"
 #include "runner/groups/section.h"
 #include "runner/state/vm_files.h"
@@ -23,10 +23,6 @@ constexpr size_t kMaxFile = size_t{4} << 20;  // a policy of 100,000 entries
 // libcni's cache names a file "<network>-<VM>-<interface>"; the network's and the VM's name both have the group's.
 constexpr size_t kMaxGroupName = 110;
 constexpr uint64_t kMaxCount = 1000;  // a bridge takes 1,023 ports (BR_MAX_PORTS)
-constexpr uint64_t kMaxVcpus = 255;
-constexpr uint64_t kMinRamMib = 16;
-constexpr uint64_t kMaxRamMib = uint64_t{16} << 20;
-constexpr std::array<std::string_view, 3> kHypervisors = {"qemu", "firecracker", "cloud-hypervisor"};
 
 Result<void> read_name(const Section& section, HostGroup& group) {
   group.name = TRY(section.text("name"));
@@ -40,34 +36,18 @@ Result<void> read_name(const Section& section, HostGroup& group) {
                   kMaxGroupName));
 }
 
-Result<void> read_memory(const Section& section, HostGroup& group) {
-  if (section.has("ram_gb") && section.has("ram_mb"))
-    return section.bad("ram_mb", "and \"ram_gb\": two ways to say how much memory", "leave one of them out");
-  const uint64_t gib = TRY(section.number("ram_gb", 0, 1, kMaxRamMib >> 10));
-  const uint64_t mib = TRY(section.number("ram_mb", group.ram_mib, kMinRamMib, kMaxRamMib));
-  group.ram_mib = static_cast<unsigned>(gib != 0 ? gib << 10 : mib);
-  return {};
-}
-
-Result<void> read_machine(const Section& section, HostGroup& group) {
-  group.vcpus = static_cast<unsigned>(TRY(section.number("vcpu", group.vcpus, 1, kMaxVcpus)));
-  TRY(read_memory(section, group));
-  group.hypervisor = TRY(section.word("hypervisor", kHypervisors, group.hypervisor));
-  if (group.hypervisor != "qemu") return section.later("hypervisor", '"' + group.hypervisor + '"');
-  group.image = TRY(section.text("image"));
-  if (!group.image.empty() && group.image.front() != '/')
-    return section.bad("image", fmt::format("\"{}\" is no absolute path", group.image),
-                       "the folder with kernel, initrd, disk and cmdline, from '/' on");
-  for (PlacedText& server : TRY(section.texts("dns_servers"))) {
-    if (const auto ip = addr::parse_ip(server.text); !ip) return section.bad(server, ip.error().message);
-    group.dns_servers.push_back(std::move(server.text));
-  }
-  return {};
-}
-
 Result<void> check_network_name(const Section& section, const std::string& name) {
   if (!section.has("network_name") || cni::check_network_name(name)) return {};
   return section.bad("network_name", fmt::format("\"{}\" is no name of a network", name));
+}
+
+// Public servers that any VM with a way out reaches; those of the LAN's DHCP server where that gives the addresses. An
+// empty list is none.
+void set_default_dns(const Section& section, HostGroup& group) {
+  if (section.has("dns_servers") || group.network->uses_dhcp()) return;
+  const bool ipv6 = group.network->gateway && !group.network->gateway->ip.is_v4();
+  group.dns_servers = ipv6 ? std::vector<std::string>{"2001:4860:4860::8888", "2606:4700:4700::1111"}
+                           : std::vector<std::string>{"8.8.8.8", "1.1.1.1"};
 }
 
 Result<void> read_network(const Section& section, HostGroup& group) {
@@ -86,6 +66,7 @@ Result<void> read_network(const Section& section, HostGroup& group) {
   if (group.network->uses_dhcp() && !group.dns_servers.empty())
     return section.bad("dns_servers", "where the LAN's DHCP server gives the addresses: it names the name servers too",
                        "take it out, or write a \"gateway\"");
+  set_default_dns(section, group);
   if (group.network->addresses.empty() || group.count <= group.network->addresses.size()) return {};
   return section.bad("count",
                      fmt::format("{} VMs, but \"addresses\" has only {}", group.count, group.network->addresses.size()),
@@ -96,7 +77,7 @@ Result<HostGroup> read_group(const Section& section, const std::string& network_
   HostGroup group;
   group.network_name = network_name;
   TRY(read_name(section, group));
-  TRY(read_machine(section, group));
+  TRY(read_guest(section, group));
   TRY(read_network(section, group));
   return group;
 }
@@ -116,6 +97,9 @@ Result<void> check_pools(const Section& section, const HostGroup& group, const H
 Result<void> check_against(const Section& section, const HostGroup& group, const std::vector<HostGroup>& others) {
   for (const HostGroup& other : others) {
     if (other.name == group.name) return section.bad("name", fmt::format("two groups are named \"{}\"", group.name));
+    for (const addr::Mac& mac : group.macs)
+      if (std::ranges::find(other.macs, mac) != other.macs.end())
+        return section.bad("mac", fmt::format("group \"{}\" has {} too", other.name, mac.text()));
     if (!other.network || !group.network) continue;
     TRY(check_pools(section, group, other));
     if (group.network->mode != NetworkMode::kBridge) continue;
@@ -161,6 +145,7 @@ Result<HostGroups> parse_host_groups(const std::string& text, const std::string&
   if (config == nullptr) return top.bad("config", "is missing: the whole file stands below it");
   HostGroups result;
   result.file = file;
+  result.text = text;
   result.groups = TRY(read_groups(TRY(Section::open(file, *config, "config", config_keys()))));
   return result;
 }

@@ -10,7 +10,7 @@ namespace slicer::runner {
 
 /// Reads and checks a file's text. Every error says where and what: "FILE:LINE:COLUMN: host_groups[0].network.drp:
 /// unknown key", with the nearest valid key as the hint. Errors: kDecode (no YAML), kInvalidConfig, kUnsupportedField
-/// (a key or word of the format that comes with a later version).
+/// (a word of the format that comes with a later version).
 Result<HostGroups> parse_host_groups(const std::string& text, const std::string& file);
 
 /// Reads a file; "-" is stdin. Errors: also kNotFound, kIo. `file` of the result has no links in its path.

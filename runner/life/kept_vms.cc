@@ -7,6 +7,7 @@
 #include <chrono>
 
 #include "lib/base/log.h"
+#include "runner/groups/group_pool.h"
 #include "runner/groups/to_conflist.h"
 #include "runner/groups/yaml.h"
 #include "runner/state/vm_definition.h"
@@ -50,11 +51,12 @@ Result<Stopped> keep_dead(const Settings& settings, const VmRecord& record) {
 }
 
 // A group's network as its file says now; the file may be gone, or not be one (standard input).
-std::optional<chain::Conflist> network_of_group(const VmDefinition& vm) {
+std::optional<chain::Conflist> network_of_group(const Settings& settings, const VmDefinition& vm) {
   if (vm.group.empty() || !is_regular_file(vm.group_file)) return {};
-  const Result<HostGroups> groups = read_host_groups(vm.group_file);
-  if (!groups) {
-    log_line(groups.error().message + ", ignoring: the network is as it was");
+  Result<HostGroups> groups = read_host_groups(vm.group_file);
+  const Result<void> chosen = groups ? choose_gateways(settings, *groups, Keep::kNo) : std::unexpected(groups.error());
+  if (!chosen) {
+    log_line(chosen.error().message + ", ignoring: the network is as it was");
     return {};
   }
   const auto group = std::ranges::find(groups->groups, vm.group, &HostGroup::name);
@@ -67,8 +69,8 @@ std::optional<chain::Conflist> network_of_group(const VmDefinition& vm) {
   return std::move(*network);
 }
 
-Result<chain::Conflist> network_now(const VmDefinition& vm) {
-  if (std::optional<chain::Conflist> network = network_of_group(vm)) return std::move(*network);
+Result<chain::Conflist> network_now(const Settings& settings, const VmDefinition& vm) {
+  if (std::optional<chain::Conflist> network = network_of_group(settings, vm)) return std::move(*network);
   Result<chain::Conflist> network = chain::load_network(vm.conf_dir, vm.network);
   if (network || network.error().kind != Kind::kNotFound || vm.group.empty() || vm.conflist.empty()) return network;
   return chain::with_folder_plugins(TRY(chain::parse_conflist(vm.conflist, "VM '" + vm.name + "'")), vm.conf_dir);
@@ -76,7 +78,7 @@ Result<chain::Conflist> network_now(const VmDefinition& vm) {
 
 Result<Started> boot(Settings settings, const VmDefinition& vm) {
   settings.conf_dir = vm.conf_dir;
-  const VmRequest request = TRY(make_request(settings, spec_of(vm, TRY(network_now(vm)))));
+  const VmRequest request = TRY(make_request(settings, spec_of(vm, TRY(network_now(settings, vm)))));
   Result<VmLock> lock = take_name(settings, vm.name);
   if (!lock && lock.error().kind == Kind::kExists) {
     Result<VmRecord> other = load_record(settings, vm.name);

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "lib/base/whole_file.h"
+#include "runner/groups/image_file.h"
 #include "runner/groups/to_conflist.h"
 #include "runner/groups/yaml.h"
 #include "tests/unit/runner/temp_folder.h"
@@ -78,12 +79,53 @@ TEST_CASE("group network: a name that a conflist has is refused, the one of netw
   CHECK(loaded->plugins[0].type == "p");
 }
 
-TEST_CASE("group capabilities: VM n asks for the n-th address") {
+TEST_CASE("group capabilities: VM n asks for the n-th address and MAC") {
   const HostGroup group = first_group("bridge-addresses");
   CHECK(group_capabilities(group, 1) == cni::Json{{"ips", {"192.168.137.2/24"}}});
   CHECK(group_capabilities(group, 3) == cni::Json{{"ips", {"192.168.137.4/24"}}});
-  CHECK(group_capabilities(group, 4) == cni::Json::object());
+  CHECK(group_capabilities(group, 0) == cni::Json::object());
+  const auto fourth = group_capabilities(group, 4);
+  REQUIRE_FALSE(fourth);
+  CHECK(fourth.error().kind == Kind::kExhausted);
+  CHECK(fourth.error().message == "host group 'vm': \"addresses\" has nothing for VM 4: there are 3");
   CHECK(group_capabilities(first_group("bridge"), 1) == cni::Json::object());
+  CHECK(group_capabilities(first_group("guest"), 2) == cni::Json{{"mac", "52:54:00:12:34:57"}});
+  CHECK_FALSE(group_capabilities(first_group("guest"), 3));
+}
+
+TEST_CASE("group capabilities: bandwidth goes to a network that takes it, a section \"network\" cannot") {
+  HostGroup group;
+  group.name = "worker";
+  group.bandwidth = Bandwidth{.ingress_rate = 100, .ingress_burst = 10};
+  CHECK(group_capabilities(group, 1) == cni::Json{{"bandwidth", {{"ingressRate", 100}, {"ingressBurst", 10}}}});
+  group.network = GroupNetwork{};
+  const auto refused = group_capabilities(group, 1);
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().kind == Kind::kUnsupportedField);
+}
+
+TEST_CASE("group image: a folder, or the parts that a file names") {
+  const test::TempFolder folder;
+  folder.write("image.yaml", "kernel: vmlinux\ninitrd: /boot/initrd\ncmdline: quiet root=/dev/vda\n");
+  const auto parts = read_group_image(folder.file("image.yaml"));
+  REQUIRE(parts);
+  CHECK(parts->folder.empty());
+  CHECK(parts->parts.kernel == folder.file("vmlinux"));
+  CHECK(parts->parts.initrd == "/boot/initrd");
+  CHECK(parts->parts.disk == "");
+  CHECK(parts->parts.cmdline == "quiet root=/dev/vda");
+  CHECK(read_group_image(folder.path())->folder == folder.path());
+  CHECK_FALSE(read_group_image(folder.path())->parts.kernel);
+  CHECK(read_group_image("")->folder.empty());
+  CHECK(read_group_image(folder.file("none")).error().kind == Kind::kNotFound);
+  folder.write("disk.qcow2", "");
+  CHECK(read_group_image(folder.file("disk.qcow2")).error().message ==
+        "read image '" + folder.file("disk.qcow2") + "': neither a folder nor a YAML file");
+  folder.write("image.yaml", "disk: disk.img\n");
+  CHECK(read_group_image(folder.file("image.yaml")).error().message ==
+        folder.file("image.yaml") + ":1:1: kernel: is missing: an image file needs one");
+  folder.write("image.yaml", "kernl: vmlinux\n");
+  CHECK(read_group_image(folder.file("image.yaml")).error().hint == "did you mean \"kernel\"?");
 }
 
 }  // namespace slicer::runner

@@ -104,6 +104,43 @@ TEST_CASE("host groups: all keys together") {
   CHECK(groups.groups[2].network_name == "lan");
 }
 
+TEST_CASE("host groups: what a VM and its guest are given") {
+  const HostGroups groups = good("guest.yaml");
+  REQUIRE(groups.groups.size() == 3);
+  const HostGroup& web = groups.groups[0];
+  CHECK(web.restart == RestartPolicy::kNo);
+  CHECK(web.image == "/var/lib/slicer/images/debian/image.yaml");
+  CHECK(web.storage_bytes == uint64_t{10} << 30U);
+  REQUIRE(web.macs.size() == 2);
+  CHECK(web.macs[1].text() == "52:54:00:12:34:57");
+  REQUIRE(web.ssh_keys.size() == 1);
+  CHECK(web.ssh_keys[0].starts_with("ssh-ed25519 AAAAC3"));
+  CHECK(web.userdata == "#cloud-config\npackages: [nginx]\n");
+  const HostGroup& worker = groups.groups[1];
+  CHECK(worker.restart == RestartPolicy::kOnFailure);
+  CHECK(worker.storage_bytes == uint64_t{20} << 30U);
+  CHECK(worker.macs[0].text() == "02:00:5e:00:53:01");
+  REQUIRE(worker.bandwidth);
+  CHECK(*worker.bandwidth ==
+        Bandwidth{
+            .ingress_rate = 100000000, .ingress_burst = 10000000, .egress_rate = 20000000, .egress_burst = 4000000});
+  CHECK(worker.dns_servers.empty());
+  CHECK(groups.groups[2].restart == RestartPolicy::kAlways);
+}
+
+TEST_CASE("host groups: name servers are public ones unless the file or the LAN's DHCP names others") {
+  using Servers = std::vector<std::string>;
+  CHECK(only("isolated.yaml").dns_servers == Servers{"8.8.8.8", "1.1.1.1"});
+  CHECK(only("bridge.yaml").dns_servers == Servers{"8.8.8.8", "1.1.1.1"});
+  CHECK(only("macvtap-gateway.yaml").dns_servers == Servers{"8.8.8.8", "1.1.1.1"});
+  CHECK(only("macvtap.yaml").dns_servers.empty());
+  CHECK(only("cni.yaml").dns_servers.empty());
+  CHECK(good("guest.yaml").groups[2].dns_servers.empty());
+  const auto ipv6 = parse_host_groups(with_network("        gateway: \"2001:db8::1/64\"\n"), "f");
+  REQUIRE(ipv6);
+  CHECK(ipv6->groups[0].dns_servers == Servers{"2001:4860:4860::8888", "2606:4700:4700::1111"});
+}
+
 TEST_CASE("host groups: names of interfaces that are not given come from the group's, shortened when too long") {
   CHECK(default_bridge("vm") == "brvm0");
   CHECK(default_tap_prefix("vm") == "vmtap");
@@ -167,7 +204,59 @@ TEST_CASE("host groups: a wrong key or value is told with its place and what wou
        "did you mean \"qemu\"?"},
       {with_group("      image: images/demo\n"),
        "f.yaml:4:14: config.host_groups[0].image: \"images/demo\" is no absolute path",
-       "the folder with kernel, initrd, disk and cmdline, from '/' on"},
+       "the folder with kernel, initrd, disk and cmdline, or the YAML file that names them, from '/' on"},
+      {with_group("      restart: alway\n"),
+       "f.yaml:4:16: config.host_groups[0].restart: \"alway\" is none of no, on-failure, always",
+       "did you mean \"always\"?"},
+      {with_group("      mac: 52:54:00:12:34\n"),
+       "f.yaml:4:12: config.host_groups[0].mac: MAC address '52:54:00:12:34' is not six pairs separated by ':'",
+       "write six hexadecimal pairs, for example 02:00:5e:00:53:01"},
+      {with_group("      mac: [52:54:00:12:34:56, 52:54:00:12:34:56]\n"),
+       "f.yaml:4:32: config.host_groups[0].mac[1]: 52:54:00:12:34:56 is there twice", ""},
+      {with_group("      count: 2\n      mac: 52:54:00:12:34:56\n"),
+       "f.yaml:5:12: config.host_groups[0].mac: 2 VMs, but only 1 here", "write a list: VM n gets the n-th"},
+      {"config: {host_groups: [{name: a, mac: 52:54:00:12:34:56}, {name: b, mac: [52:54:00:12:34:56]}]}",
+       "f.yaml:1:74: config.host_groups[1].mac: group \"a\" has 52:54:00:12:34:56 too", ""},
+      {with_group("      bandwidth: 100M\n"),
+       "f.yaml:4:18: config.host_groups[0].bandwidth: expected a section of keys, got \"100M\"", ""},
+      {with_group("      bandwidth: {}\n"), "f.yaml:4:18: config.host_groups[0].bandwidth: limits nothing",
+       "write ingress: 100M, egress: 100M, or both"},
+      {with_group("      bandwidth: {ingres: 1M}\n"),
+       "f.yaml:4:19: config.host_groups[0].bandwidth.ingres: unknown key", "did you mean \"ingress\"?"},
+      {with_group("      bandwidth: {ingress: 100Mbit}\n"),
+       "f.yaml:4:28: config.host_groups[0].bandwidth.ingress: \"100Mbit\" is no number of bits",
+       "write a whole number, with K, M or G behind it if need be, as \"100M\""},
+      {with_group("      bandwidth: {egress: 0}\n"),
+       "f.yaml:4:27: config.host_groups[0].bandwidth.egress: 0 would let nothing through",
+       "leave the key out for no limit"},
+      {with_group("      bandwidth: {ingress: 1M, egress_burst: 1M}\n"),
+       "f.yaml:4:46: config.host_groups[0].bandwidth.egress_burst: without \"egress\"",
+       "write the rate that it belongs to"},
+      {with_group("      storage: 10 GB\n"),
+       "f.yaml:4:16: config.host_groups[0].storage: storage '10 GB': the unit is not known",
+       "write a whole number with K, M, G or T behind it (10G), or of GiB; 1M at least, 64T at most"},
+      {with_group("      storage: 0\n"), "f.yaml:4:16: config.host_groups[0].storage: storage '0': too small",
+       "write a whole number with K, M, G or T behind it (10G), or of GiB; 1M at least, 64T at most"},
+      {with_group("      ssh_keys: ssh-ed25519 AAAA\n"),
+       "f.yaml:4:17: config.host_groups[0].ssh_keys: expected a list, got \"ssh-ed25519 AAAA\"",
+       "write [\"ssh-ed25519 AAAA\"]"},
+      {with_group("      ssh_keys: [/root/.ssh/id_ed25519.pub]\n"),
+       "f.yaml:4:18: config.host_groups[0].ssh_keys[0]: \"/root/.ssh/id_ed25519.pub\" is a place where a key is, not "
+       "the "
+       "key",
+       "write the public key itself: \"ssh-ed25519 AAAA… name\""},
+      {with_group("      ssh_keys: [\"https://example.org/me.keys\"]\n"),
+       "f.yaml:4:18: config.host_groups[0].ssh_keys[0]: \"https://example.org/me.keys\" is a place where a key is, not "
+       "the key",
+       "write the public key itself: \"ssh-ed25519 AAAA… name\""},
+      {with_group("      ssh_keys: [mykey]\n"),
+       "f.yaml:4:18: config.host_groups[0].ssh_keys[0]: is no public key of OpenSSH",
+       "write a line of a .pub file: \"ssh-ed25519 AAAA… name\""},
+      {with_group("      userdata: {packages: [nginx]}\n"),
+       "f.yaml:4:17: config.host_groups[0].userdata: expected a text, got a section", ""},
+      {with_group("      userdata: \"packages: [nginx]\"\n"),
+       "f.yaml:4:17: config.host_groups[0].userdata: begins with \"packages: [nginx]\"",
+       "begin it with #cloud-config, or with #!/bin/sh for a script"},
       {with_group("      dns_servers: [192.0.2.53]\n"),
        "f.yaml:4:20: config.host_groups[0].dns_servers: without a section \"network\"",
        "the network's conflist says which name servers"},
@@ -200,8 +289,9 @@ TEST_CASE("host groups: a wrong key or value is told with its place and what wou
       {with_network("        gateway: 192.168.137.0/24\n"),
        "f.yaml:5:18: config.host_groups[0].network.gateway: 192.168.137.0 is the subnet's network address",
        "write the gateway's own, \"192.168.137.1/24\""},
-      {with_network("        bridge: br0\n"),
-       "f.yaml:5:9: config.host_groups[0].network.gateway: is missing: mode \"bridge\" needs it",
+      {with_network("        range: 192.0.2.2-192.0.2.9\n"),
+       "f.yaml:5:16: config.host_groups[0].network.range: without \"gateway\": then the subnet is a free one of this "
+       "host",
        "write the address that the bridge is to have, with its subnet: gateway: 192.168.137.1/24"},
       {with_network("        gateway: 192.0.2.1/24\n        range: 198.51.100.2-198.51.100.9\n"),
        "f.yaml:6:16: config.host_groups[0].network.range: 198.51.100.2 is not in the gateway's subnet 192.0.2.0/24",
@@ -273,12 +363,7 @@ TEST_CASE("host groups: values that the libraries refuse are told with their pla
   }
 }
 
-TEST_CASE("host groups: what comes with a later version is refused, not ignored") {
-  for (const std::string key : {"restart", "mac", "bandwidth", "storage", "ssh_keys", "userdata"}) {
-    const Error error = error_of(with_group("      " + key + ": x\n"));
-    CHECK(error.kind == Kind::kUnsupportedField);
-    CHECK(error.message.ends_with("config.host_groups[0]." + key + ": \"" + key + "\" comes with a later version"));
-  }
+TEST_CASE("host groups: hypervisors that come with a later version are refused, not ignored") {
   for (const std::string hypervisor : {"firecracker", "cloud-hypervisor"})
     CHECK(error_of(with_group("      hypervisor: " + hypervisor + "\n")).kind == Kind::kUnsupportedField);
 }
@@ -339,17 +424,14 @@ TEST_CASE("host groups: the path of a file is kept without links, an absent one 
   CHECK(read_host_groups(folder.file("none.yaml")).error().kind == Kind::kNotFound);
 }
 
-TEST_CASE("host groups: every key stands in the documentation, with the right state") {
+TEST_CASE("host groups: every key stands in the documentation") {
   const auto text = read_file(std::string(GROUPS_DATA) + "/../../../../docs/host-groups.md");
   REQUIRE(text);
-  for (const auto keys : {file_keys(), config_keys(), group_keys(), network_keys()})
+  for (const auto keys : {file_keys(), config_keys(), group_keys(), network_keys(), bandwidth_keys(), image_keys()})
     for (const Key& key : keys) {
       const std::string row = "\n| `" + std::string(key.name) + "` |";
-      const size_t at = text->find(row);
       CAPTURE(row);
-      REQUIRE(at != std::string::npos);
-      const std::string line = text->substr(at + 1, text->find('\n', at + 1) - at - 1);
-      CHECK((line.find("a later version") != std::string::npos) == (key.state == KeyState::kLater));
+      CHECK(text->find(row) != std::string::npos);
     }
 }
 
