@@ -1,10 +1,9 @@
 #include "plugins/macvtap/parent.h"
 
 #include <fmt/core.h>
-#include <unistd.h>
 
-#include "lib/base/whole_file.h"
 #include "lib/net/route.h"
+#include "lib/net/wireless.h"
 
 namespace slicer::macvtap {
 namespace {
@@ -34,7 +33,12 @@ std::string instead_of_port(const net::Link& parent, const net::Link& master) {
   const std::string other = "set \"parent\" to an interface that has no master";
   if (master.kind == "vrf")  // a link of IP packets, not of frames: it carries no macvtap
     return fmt::format("{}, or take this one out of the VRF: ip link set {} nomaster", other, parent.name);
-  if (master.kind == "openvswitch") return other + "; an internal port of the switch is one";
+  if (master.kind == "openvswitch")  // its master is the datapath: the bridge's name is known to ovsdb alone
+    return fmt::format(
+        "set \"parent\" to an internal port of the same switch: ovs-vsctl add-port $(ovs-vsctl port-to-br {}) vms0 -- "
+        "set "
+        "Interface vms0 type=internal; ip link set vms0 up; then \"parent\": \"vms0\"",
+        parent.name);
   return other;
 }
 
@@ -49,16 +53,6 @@ Result<void> refuse_master(Call& call, const net::Link& parent) {
               instead_of_port(parent, *master));
 }
 
-/// An access point takes only frames from the one address that has joined it.
-bool is_wireless(const net::Link& link) {
-  // The caller's /sys may be another namespace's, with another link of this name.
-  const Result<std::string> index = read_file(fmt::format("/sys/class/net/{}/ifindex", link.name), 64);
-  if (!index || *index != fmt::format("{}\n", link.index)) return false;
-  for (const char* sign : {"phy80211", "wireless"})
-    if (access(fmt::format("/sys/class/net/{}/{}", link.name, sign).c_str(), F_OK) == 0) return true;
-  return false;
-}
-
 Result<void> refuse_unfit(const net::Link& parent) {
   const std::string other =
       "set \"parent\" to an Ethernet interface of the LAN, or use slicer-isolated or slicer-bridge";
@@ -67,7 +61,8 @@ Result<void> refuse_unfit(const net::Link& parent) {
                 fmt::format("{}: it is no Ethernet interface{}", use(parent),
                             parent.kind.empty() ? "" : fmt::format(" but of kind '{}'", parent.kind)),
                 other);
-  if (is_wireless(parent))
+  const net::Netns host = TRY(net::Netns::current());
+  if (TRY(net::is_wireless(host, parent)))
     return fail(Kind::kInvalidConfig,
                 fmt::format("{}: it is wireless, and an access point takes no frames from a VM's MAC", use(parent)),
                 other);
