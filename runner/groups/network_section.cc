@@ -96,7 +96,11 @@ Result<void> read_range(const Section& network, GroupNetwork& result) {
   result.range = TRY(at(network, *text, addr::parse_range(text->text)));
   if (!result.gateway) return {};
   TRY(check_in_subnet(network, *text, *result.gateway, result.range->first));
-  return check_in_subnet(network, *text, *result.gateway, result.range->last);
+  TRY(check_in_subnet(network, *text, *result.gateway, result.range->last));
+  if (result.range->first == result.gateway->ip && result.range->last == result.gateway->ip)
+    return network.bad(*text, fmt::format("{} holds only the gateway's own address, which no VM gets", text->text),
+                       "add addresses to it");
+  return {};
 }
 
 Result<void> read_addresses(const Section& network, GroupNetwork& result) {

@@ -296,6 +296,10 @@ TEST_CASE("host groups: a wrong key or value is told with its place and what wou
       {with_network("        gateway: 192.0.2.1/24\n        range: 198.51.100.2-198.51.100.9\n"),
        "f.yaml:6:16: config.host_groups[0].network.range: 198.51.100.2 is not in the gateway's subnet 192.0.2.0/24",
        ""},
+      {with_network("        mode: macvtap\n        gateway: 192.0.2.1/24\n        range: 192.0.2.1-192.0.2.1\n"),
+       "f.yaml:7:16: config.host_groups[0].network.range: 192.0.2.1-192.0.2.1 holds only the gateway's own address, "
+       "which no VM gets",
+       "add addresses to it"},
       {with_network("        gateway: 192.0.2.1/24\n        addresses: [192.0.2.1]\n"),
        "f.yaml:6:21: config.host_groups[0].network.addresses[0]: is the gateway's address", ""},
       {with_network("        gateway: 192.0.2.1/24\n        addresses: [192.0.2.2/25]\n"),
