@@ -98,8 +98,8 @@ Result<std::optional<WatchedFrame>> read_frame(int socket, std::span<uint8_t> bu
   const ssize_t count = recvfrom(socket, buffer.data(), buffer.size(), 0, reinterpret_cast<sockaddr*>(&from), &size);
   if (count >= 0)
     return WatchedFrame{.length = static_cast<size_t>(count), .outgoing = from.sll_pkttype == PACKET_OUTGOING};
-  // ENETDOWN is told once, when the link goes down or away; the socket hears of it again when it comes up.
-  if (errno == EAGAIN || errno == EINTR || errno == ENETDOWN) return std::nullopt;
+  if (errno == ENETDOWN) return WatchedFrame{.down = true};
+  if (errno == EAGAIN || errno == EINTR) return std::nullopt;
   return fail_errno(errno, "read a watched frame");
 }
 

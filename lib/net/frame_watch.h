@@ -19,8 +19,9 @@ Result<UniqueFd> watch_address_frames(const Netns& ns, int link);
 struct WatchedFrame {
   size_t length = 0;      ///< of what `buffer` holds; a longer frame is cut
   bool outgoing = false;  ///< the link sent it; false: it came in by it
+  bool down = false;  ///< no frame: the link went down or away. Told once each time; the socket goes on when it is up
 };
-/// The next frame; none: there is none now. A link that is down or gone is no error.
+/// The next frame; none: there is none now.
 Result<std::optional<WatchedFrame>> read_frame(int socket, std::span<uint8_t> buffer);
 
 }  // namespace slicer::net

@@ -58,7 +58,7 @@ Row row_of(const VmRecord& record) {
   const bool host = record.placement == Placement::kHost;
   const std::vector<std::string> addresses = all_addresses(record);
   return {record.name,
-          state_name(record),
+          std::string(state_name(record)) + (record.link_gone ? ", no link" : ""),
           addresses.empty() ? "-" : fmt::format("{}", fmt::join(addresses, ",")),
           record.network,
           record.tap.empty() ? "-" : record.tap + (host ? "" : "@" + record.netns.substr(record.netns.rfind('/') + 1)),
@@ -99,6 +99,7 @@ cni::Json json_of(const VmRecord& record) {
           {"lease", lease_json(record)},
           {"mac", record.mac},
           {"tap", record.tap},
+          {"linkGone", record.link_gone},
           {"netns", record.placement == Placement::kHost ? "" : record.netns},
           {"hypervisor", record.hypervisor_name},
           {"accelerator", record.accelerator},

@@ -16,10 +16,13 @@
 #include "lib/cni/json.h"
 #include "lib/net/bridge_port.h"
 #include "lib/net/link.h"
+#include "lib/net/macvtap.h"
+#include "lib/net/netns.h"
 #include "lib/net/tap.h"
 #include "lib/net/tc_guard.h"
 #include "lib/net/tc_redirect.h"
 #include "lib/netfilter/backend.h"
+#include "lib/netfilter/egress_table.h"
 #include "runner/doctor/checks.h"
 
 namespace slicer::runner::doctor {
@@ -29,6 +32,7 @@ using cni::Json;
 
 constexpr size_t kMaxReport = size_t{1} << 16;
 const addr::Mac kMac = {.bytes = {2, 0, 0x5e, 0, 0x53, 1}};
+constexpr const char* kMacvtap = "sltry4";
 
 /// The throw-away namespace and what has been made in it so far.
 struct Trial {
@@ -72,6 +76,25 @@ Result<void> try_locked(Trial& trial) {
   return fail(Kind::kUnsupportedKernel, "bridge ports cannot be locked (Linux 5.18 can)");
 }
 
+// With the device that a hypervisor opens: its number is found in sysfs.
+Result<void> try_macvtap(Trial& trial) {
+  const net::Netns own = TRY(net::Netns::current());
+  TRY(net::create_macvtap(trial.session, own, {.name = kMacvtap, .parent = trial.veth}));
+  TRY(net::get_macvtap_device(own, kMacvtap));
+  return {};
+}
+
+Result<void> try_egress(Trial& trial) {
+  if (!TRY(net::find_link_index(trial.session, kMacvtap)))
+    return fail(Kind::kUnsupportedKernel, "not tried: there is no macvtap to try it on");
+  netfilter::EgressTable table = TRY(netfilter::EgressTable::open());
+  netfilter::Policy policy;
+  policy.drop.push_back(TRY(netfilter::parse_policy_entry("192.0.2.0/24")));
+  return table.put({.owner = {.network = "doctor", .alias = "doctor"},
+                    .device = kMacvtap,
+                    .policy = netfilter::compile_policy(policy)});
+}
+
 struct Feature {
   const char* check;
   const char* what;
@@ -80,7 +103,7 @@ struct Feature {
   Level level = Level::kFail;  ///< when it does not work
 };
 
-constexpr std::array<Feature, 7> kFeatures = {{
+constexpr std::array<Feature, 9> kFeatures = {{
     {"kernel.bridge", "bridges can be made", try_bridge, "modprobe bridge (CONFIG_BRIDGE)"},
     {"kernel.tap", "TAPs can be made", try_tap, "modprobe tun (CONFIG_TUN)"},
     {"kernel.veth", "veth pairs can be made", try_veth, "modprobe veth (CONFIG_VETH)"},
@@ -92,6 +115,10 @@ constexpr std::array<Feature, 7> kFeatures = {{
      "modprobe nf_tables nft_masq nft_chain_nat (CONFIG_NF_TABLES, CONFIG_NFT_MASQ)"},
     {"kernel.locked", "bridge ports can be locked to the guest's MAC", try_locked,
      "nothing: the anti-spoofing filter does the same", Level::kOk},
+    {"kernel.macvtap", "macvtaps can be made, and their devices found", try_macvtap,
+     "modprobe macvtap (CONFIG_MACVTAP); only networks of slicer-macvtap need it", Level::kWarn},
+    {"kernel.egress", "drop and allow lists can be kept on a macvtap (netdev egress hook)", try_egress,
+     "Linux 5.16 with CONFIG_NETFILTER_EGRESS; only lists on networks of slicer-macvtap need it", Level::kWarn},
 }};
 
 Finding try_feature(const Feature& feature, Trial& trial) {

@@ -1,7 +1,6 @@
 #pragma once
 // What a guest's addresses are, as far as its DHCP exchange and neighbour discovery tell. Pure.
 
-#include <chrono>
 #include <optional>
 #include <span>
 #include <vector>
@@ -9,10 +8,9 @@
 #include "lib/addr/ip.h"
 #include "lib/addr/mac.h"
 #include "runner/lease/guest_frame.h"
+#include "runner/lease/lease_clock.h"
 
 namespace slicer::runner {
-
-using LeaseClock = std::chrono::steady_clock;
 
 /// What a DHCP server gave.
 struct Lease {

@@ -86,6 +86,7 @@ Result<void> read_learned(const Json& json, VmRecord& record) {
   if (!read.address.empty()) record.lease = std::move(read);
   record.seen_addresses = TRY(cni::strings_field(json, "seenAddresses"));
   record.link_local = TRY(cni::string_field(json, "linkLocal"));
+  record.link_gone = TRY(cni::bool_field(json, "linkGone", false));
   return {};
 }
 
@@ -155,6 +156,7 @@ std::string record_text(const VmRecord& record) {
                      {"lease", lease_json(record.lease)},
                      {"seenAddresses", record.seen_addresses},
                      {"linkLocal", record.link_local},
+                     {"linkGone", record.link_gone},
                      {"hypervisorName", record.hypervisor_name},
                      {"accelerator", record.accelerator},
                      {"vcpus", record.vcpus},

@@ -67,6 +67,7 @@ struct VmRecord {
   std::optional<Lease> lease = {};               ///< of a DHCP server
   std::vector<std::string> seen_addresses = {};  ///< IPv6, without prefix length
   std::string link_local = {};                   ///< its fe80 address; empty: not seen
+  bool link_gone = false;  ///< its link was deleted while it ran, as a macvtap's is with its parent
 
   // The machine.
   std::string hypervisor_name = {};  ///< "qemu"

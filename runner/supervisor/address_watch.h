@@ -13,11 +13,16 @@
 
 namespace slicer::runner {
 
-/// Watches the VM's link in `sandbox` from now on; `on_change` is called when the address book has changed, at most
-/// once a second. A guest that floods the link is heard only in part. Errors: those of net::watch_address_frames().
+/// What a watch tells.
+struct AddressNews {
+  std::function<void(const AddressBook&)> on_change = {};  ///< the book has changed; at most once a second
+  std::function<void()> on_link_gone = {};                 ///< the link was deleted; once, and nothing comes after it
+};
+
+/// Watches the VM's link in `sandbox` from now on. A guest that floods the link is heard only in part. Leases end by
+/// LeaseClock, so after the host has slept, too. Errors: those of net::watch_address_frames(), kSystem.
 Result<std::unique_ptr<SideTask>> watch_addresses(const net::Netns& sandbox, const net::Link& tap,
-                                                  const addr::Mac& guest,
-                                                  std::function<void(const AddressBook&)> on_change);
+                                                  const addr::Mac& guest, AddressNews news);
 
 /// Puts what the book knows into the record. @return whether the record has changed.
 bool note_addresses(const AddressBook& book, VmRecord& record);

@@ -234,13 +234,23 @@ class Supervisor {
         record_.addresses, [](const std::string& cidr) { return cidr.find(':') == std::string::npos; });
     const Result<addr::Mac> guest = addr::parse_mac(record_.mac);
     if ((has_ipv4 && link.tap.kind != "macvtap") || !guest) return;
-    auto watch = watch_addresses(link.sandbox, link.tap, *guest, [this](const AddressBook& book) {
-      if (note_addresses(book, record_)) save();
-    });
+    auto watch = watch_addresses(link.sandbox, link.tap, *guest,
+                                 {.on_change =
+                                      [this](const AddressBook& book) {
+                                        if (note_addresses(book, record_)) save();
+                                      },
+                                  .on_link_gone = [this] { note_link_gone(); }});
     if (watch)
       tasks_.push_back(std::move(*watch));
     else
       log_line(watch.error().message + ": list will not show the VM's addresses, ignoring");
+  }
+
+  // A macvtap goes with its parent.
+  void note_link_gone() {
+    log_line("the VM's link '" + record_.tap + "' is gone: it has no network any more");
+    record_.link_gone = true;
+    save();
   }
 
   // A macvtap's device is opened here alone, and only once: a second descriptor gets a share of the guest's packets.

@@ -69,8 +69,8 @@ std::string page_by_forward(const std::string& vm) {
   return text;
 }
 
-void boot(const std::string& options, const std::string& vm) {
-  const Outcome made = Runner::run("new lan --net=macvtap " + options);
+void boot(const std::string& options, const std::string& vm, const std::string& group = "lan") {
+  const Outcome made = Runner::run("new " + group + " --net=macvtap " + options);
   const Outcome up = Runner::run("up --detach -", made.out);
   INFO(made.out << made.err << up.out << up.err);
   REQUIRE(up.ok());
@@ -106,6 +106,13 @@ TEST_CASE("guest lan: DHCP: the lease is shown and followed, a reservation holds
   CHECK(Runner::guest_does("lan-1", "kill -USR1 $(cat /run/udhcpc.pid)"));
   CHECK(eventually([&] { return lease_end("lan-1") > end; }, 10s));
   CHECK(lease("lan-1") == first);
+
+  // The LAN's cable is pulled and put back: the guest is there again, and is still followed.
+  (void)must("ip link set lan0 down");
+  CHECK_FALSE(pings(lan.around.machine.path(), first.substr(0, first.find('/')), 1));
+  (void)must("ip link set lan0 up");
+  CHECK(pings(lan.around.machine.path(), first.substr(0, first.find('/'))));
+  CHECK(Runner::vm("lan-1")["linkGone"] == false);
 
   // The router's owner reserves an address: the server refuses the old one.
   const std::string mac = Runner::vm("lan-1")["mac"];
@@ -143,7 +150,15 @@ TEST_CASE("guest lan: static addresses, lists, VM to VM, and both ways in") {
                            {.netns = lan.around.machine.path()});
   CHECK(page.out.find("Hello from lan-1") != std::string::npos);
   CHECK(page_by_forward("lan-1").find("Hello from lan-1") != std::string::npos);
+
+  // On another interface of this host in the same LAN.
+  connect({.link = "lan1"}, {.netns = lan.around.lan.path(), .link = "to-host1"});
+  (void)must("ip link set to-host1 master switch", lan.around.lan.path());
+  boot("--count=1 --parent=lan1 --cidr=198.51.100.0/24 --range=198.51.100.222-198.51.100.222", "far-1", "far");
+  CHECK(Runner::guest_does("far-1", "ping -c 1 -W 2 " + own.substr(0, own.find('/'))));
+  CHECK(Runner::guest_does("lan-2", "ping -c 1 -W 1 198.51.100.222") == false);  // its lists say so
   CHECK(Runner::run("down lan").ok());
+  CHECK(Runner::run("down far").ok());
 }
 
 }  // namespace slicer::test

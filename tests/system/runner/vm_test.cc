@@ -96,7 +96,8 @@ TEST_CASE("runner list: a table for people, JSON for programs") {
   CHECK(runs(vm["supervisorPid"]));
   CHECK(runs(vm["hypervisorPid"]));
   CHECK(vm["lease"] == nullptr);
-  CHECK(vm.size() == 16);
+  CHECK(vm["linkGone"] == false);
+  CHECK(vm.size() == 17);
   CHECK(Runner::run("vm list --json").out == Runner::run("list --json").out);
   const std::string table = Runner::run("list").out;
   CHECK(
