@@ -196,6 +196,31 @@ TEST_CASE("macvtap lists: other lists replace them, none take them away, one VM 
   CHECK_FALSE(has_table(scene.vm.box));
 }
 
+TEST_CASE("macvtap lists: one VM's hold for no other on its parent, and not for the next of its name") {
+  const Host host;
+  const Surroundings around;
+  const Netns box("vm-1-box");
+  const Vm other(quick_conf(), "vm-2");
+  if (!can_list(other)) SLICER_SKIP("this kernel has no netdev egress hook");
+  (void)firewall({{"drop", {"192.0.2.0/24"}}}, other.result, other.how, "DEL");
+  const Json lists = {{"drop", {"0.0.0.0/0"}}};
+  const Call how = call_in("ADD", box);
+  const Json result = add(quick_conf(), how);
+  REQUIRE(firewall(lists, result, how).ok());
+  {
+    const Guest guest(Guest::from_result(result, how, "first"));
+    CHECK_FALSE(pings(guest.netns(), Surroundings::kLanMachine, 1));
+    CHECK(other.pings(Surroundings::kLanMachine));
+    CHECK_FALSE(has_table(other.box));
+  }
+  CHECK(firewall(lists, result, how, "DEL").ok());
+  del(quick_conf(), how);
+  const Json again = add(quick_conf(), how);  // same name, same namespace, no lists
+  const Guest guest(Guest::from_result(again, how, "again"));
+  CHECK(pings(guest.netns(), Surroundings::kLanMachine));
+  CHECK_FALSE(has_table(box));
+}
+
 TEST_CASE("macvtap lists: packet by packet, as the LAN sees them") {
   const Host host;
   // macspoofchk off: the lists stand alone.

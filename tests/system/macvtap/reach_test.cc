@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <cstdio>
+#include <fstream>
 #include <set>
 
 #include "tests/system/macvtap/macvtap_support.h"
@@ -18,6 +19,27 @@ void add_lan1(const Surroundings& around) {
   connect({.link = "lan1"}, {.netns = around.lan.path(), .link = "to-host1"});
   (void)must("ip link set to-host1 master switch", around.lan.path());
 }
+
+/// Another host on the LAN: links, machine ID and IPAM's folder of its own.
+struct SecondHost {
+  explicit SecondHost(const Surroundings& around) {
+    connect({.netns = netns.path(), .link = "lan0", .address = "198.51.100.4/24"},
+            {.netns = around.lan.path(), .link = "to-second"});
+    (void)must("ip link set to-second master switch", around.lan.path());
+    std::ofstream("/run/second-machine-id") << "ffffffffffffffffffffffffffffffff\n";
+  }
+  /// ADD of a plugin that is run there.
+  [[nodiscard]] Json add(Json conf, const Call& how) const {
+    conf["ipam"]["dataDir"] = "/run/second-networks";
+    const Outcome outcome =
+        run({"unshare", "--mount", "sh", "-c", "mount --bind /run/second-machine-id /etc/machine-id && exec \"$0\"",
+             bin_dir() + "/" + kPlugin},
+            {.in = conf.dump(), .env = cni_environment(how), .netns = netns.path()});
+    if (!outcome.ok()) give_up("ADD on the second host: " + outcome.out + outcome.err);
+    return Json::parse(outcome.out);
+  }
+  Netns netns{"second"};
+};
 
 }  // namespace
 
@@ -44,6 +66,25 @@ TEST_CASE("macvtap reach: two VMs on one parent, and on two of one LAN") {
   CHECK(same.pings(one.ip()));
   CHECK(one.pings(other.ip()));
   CHECK(other.pings(same.ip()));
+}
+
+TEST_CASE("macvtap reach: a second host with the same network and VM name: other MAC, other address, both ways") {
+  const Host host;
+  const Surroundings around;
+  const SecondHost second(around);
+  const Vm here(static_conf());
+  const Netns box("second-box");
+  const Call how = call_in("ADD", box);
+  const Json result = second.add(static_conf(), how);  // its own IPAM knows nothing of ours: the LAN is asked
+  CHECK(guest_entry(result, "vm-1")["mac"] != guest_entry(here.result, "vm-1")["mac"]);
+  CHECK(here.ip() == "198.51.100.220");
+  CHECK(ip_of(result, 4) == "198.51.100.221");
+  const Guest there(Guest::from_result(result, how, "there"));
+  CHECK(here.pings(ip_of(result, 4)));
+  CHECK(pings(there.netns(), here.ip()));
+  CHECK(here.pings("198.51.100.4"));             // the other host itself
+  CHECK(pings(second.netns.path(), here.ip()));  // whose parent is not the VM's
+  CHECK_FALSE(pings(there.netns(), "198.51.100.4", 1));
 }
 
 TEST_CASE("macvtap reach: 'private' and 'vepa' VMs of one parent do not meet on it, the LAN they reach") {
