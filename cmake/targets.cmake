@@ -1,8 +1,17 @@
+# slicer_precompile(TARGET): with SLICER_PRECOMPILE the big headers of all sources are read once (cmake/precompiled.h).
+function(slicer_precompile target)
+  if(SLICER_PRECOMPILE)
+    target_precompile_headers(${target} REUSE_FROM slicer_precompiled)
+    target_link_libraries(${target} PRIVATE fmt::fmt-header-only)  # the same macros everywhere
+  endif()
+endfunction()
+
 # slicer_add_library(NAME SOURCES… LINK …): a static library slicer_NAME.
 function(slicer_add_library name)
   cmake_parse_arguments(PARSE_ARGV 1 ARG "" "" "SOURCES;LINK;PRIVATE_LINK")
   add_library(slicer_${name} STATIC ${ARG_SOURCES})
   target_link_libraries(slicer_${name} PUBLIC slicer_options ${ARG_LINK} PRIVATE ${ARG_PRIVATE_LINK})
+  slicer_precompile(slicer_${name})
 endfunction()
 
 # slicer_add_plugin(NAME LINK …): main.cc of the current folder -> bin/slicer-NAME, installed as a CNI plugin.
@@ -21,6 +30,7 @@ function(slicer_add_unit_test name)
   cmake_parse_arguments(PARSE_ARGV 1 ARG "" "" "SOURCES;LINK")
   add_executable(unit_${name} ${ARG_SOURCES})
   target_link_libraries(unit_${name} PRIVATE slicer_options doctest::doctest slicer_doctest_main ${ARG_LINK})
+  slicer_precompile(unit_${name})
   add_test(NAME unit_${name} COMMAND unit_${name})
   set_tests_properties(unit_${name} PROPERTIES LABELS unit TIMEOUT 120)
   add_dependencies(unit_tests unit_${name})
