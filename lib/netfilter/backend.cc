@@ -8,13 +8,19 @@ namespace slicer::netfilter {
 
 Result<std::unique_ptr<Backend>> make_backend(std::string_view name) { return make_backend_for("backend", name); }
 
-Result<std::unique_ptr<Backend>> make_backend_for(std::string_view key, std::string_view name) {
-  if (name.empty() || name == "auto") return make_chosen_backend(BackendName::kAuto);
-  if (name == "nftables") return make_chosen_backend(BackendName::kNftables);
-  if (name == "iptables") return make_chosen_backend(BackendName::kIptables);
+Result<BackendName> parse_backend_name(std::string_view key, std::string_view name) {
+  if (name.empty() || name == "auto") return BackendName::kAuto;
+  if (name == "nftables") return BackendName::kNftables;
+  if (name == "iptables") return BackendName::kIptables;
   return fail(Kind::kInvalidConfig,
               fmt::format("\"{}\": \"{}\" is none of \"auto\", \"nftables\", \"iptables\"", key, name),
               "leave the key out to have the right one chosen");
 }
+
+Result<std::unique_ptr<Backend>> make_backend_for(std::string_view key, std::string_view name) {
+  return make_chosen_backend(TRY(parse_backend_name(key, name)));
+}
+
+std::unique_ptr<Backend> make_backend(BackendName name) { return make_chosen_backend(name); }
 
 }  // namespace slicer::netfilter

@@ -15,6 +15,9 @@
 
 namespace slicer::netfilter {
 
+/// As a configuration names them.
+enum class BackendName : uint8_t { kAuto, kNftables, kIptables };
+
 /// A policy as it is enforced, and how many packets it has judged.
 struct PolicyInForce {
   CompiledPolicy policy = {};
@@ -75,11 +78,21 @@ class Backend {
   virtual Result<void> probe() = 0;
 };
 
+/// "nftables", "iptables" or "auto" (empty is the same). Error: kInvalidConfig with `key` and the valid names.
+Result<BackendName> parse_backend_name(std::string_view key, std::string_view name);
+
+/// Where rules of `network` go: kNftables or kIptables, never kAuto (choice.h). Asks nothing when `name` says it.
+Result<BackendName> place_of_network(BackendName name, const std::string& network);
+
+/// Are there legacy tables in this namespace, of any program? Where the host has none no VM's namespace has ours.
+bool has_legacy_tables();
+
 /// `name` is "nftables", "iptables" or "auto" (empty is the same): nftables, unless other programs keep rules in the
 /// legacy tables (choice.h). Error: kInvalidConfig with the valid names.
 Result<std::unique_ptr<Backend>> make_backend(std::string_view name);
 
 /// The same for another key of that meaning (upstream's "ipMasqBackend"), which the error names.
 Result<std::unique_ptr<Backend>> make_backend_for(std::string_view key, std::string_view name);
+std::unique_ptr<Backend> make_backend(BackendName name);
 
 }  // namespace slicer::netfilter

@@ -6,6 +6,7 @@
 #include "lib/base/log.h"
 #include "lib/netfilter/iptables.h"
 #include "lib/netfilter/iptables_foreign.h"
+#include "lib/netfilter/isolation_nft.h"
 #include "lib/netfilter/nftables.h"
 
 namespace slicer::netfilter {
@@ -18,11 +19,14 @@ class Chosen final : public Backend {
   Result<void> ensure(const NetworkRules& rules) override {
     if (!TRY(is_in_iptables(rules.network))) {
       TRY(nftables_->ensure(rules));
-      if (!rules.forward || !legacy_) return {};
+      if (!legacy_) return {};
+      TRY(where_libiptc_is(list_in_legacy(listed(rules))));
+      if (!rules.forward) return {};
       return where_libiptc_is(ensure_legacy_opening(rules.network, *rules.forward));
     }
     legacy_ = true;  // from here on there may be something to remove
     TRY(iptables_->ensure(rules));
+    if (rules.policy && rules.policy->ingress != Ingress::kOpen) TRY(list_in_legacy(TRY(nft_listed_bridges())));
     return in_nftables_too(rules, &Backend::ensure);
   }
 
@@ -47,6 +51,10 @@ class Chosen final : public Backend {
   Result<PoliciesInForce> list_policies(const std::string& network) override {
     Backend& backend = TRY(is_in_iptables(network)) ? *iptables_ : *nftables_;
     return backend.list_policies(network);
+  }
+
+  Result<BackendName> place(const std::string& network) {
+    return TRY(is_in_iptables(network)) ? BackendName::kIptables : BackendName::kNftables;
   }
 
   Result<void> probe() override { return name_ == BackendName::kIptables ? iptables_->probe() : nftables_->probe(); }
@@ -86,6 +94,12 @@ class Chosen final : public Backend {
     return listed;
   }
 
+  /// For chains of the legacy tables that name bridges: those of nftables are not theirs otherwise.
+  static std::vector<MarkedBridge> listed(const NetworkRules& rules) {
+    if (rules.listed_bridge.empty()) return {};
+    return {{.name = rules.listed_bridge, .mark = network_mark(rules.network)}};
+  }
+
   /// Both are tried, whatever the first says.
   template <class Step>
   Result<void> from_both(const Step& step) {
@@ -105,5 +119,12 @@ class Chosen final : public Backend {
 }  // namespace
 
 std::unique_ptr<Backend> make_chosen_backend(BackendName name) { return std::make_unique<Chosen>(name); }
+
+bool has_legacy_tables() { return legacy_tables_exist(); }
+
+Result<BackendName> place_of_network(BackendName name, const std::string& network) {
+  if (name != BackendName::kAuto) return name;
+  return Chosen(name).place(network);
+}
 
 }  // namespace slicer::netfilter

@@ -7,8 +7,6 @@
 
 namespace slicer::netfilter {
 
-enum class BackendName : uint8_t { kAuto, kNftables, kIptables };
-
 /// New rules go to the named backend; kAuto: to nftables, unless other programs keep rules in the legacy tables. A
 /// network stays where its rules are already. On either:
 ///   a network in nftables is let through a legacy FORWARD that drops (Docker, ufw on the old iptables), one in the

@@ -4,30 +4,19 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <filesystem>
 #include <vector>
 
-#include "lib/netfilter/iptables_plan.h"
+#include "lib/netfilter/iptables_place.h"
 
 namespace slicer::netfilter {
 namespace {
 
 using addr::Family;
 
-// The lock keeps other iptables away; who does without it can still come between reading and writing (EAGAIN).
-constexpr int kMaxRounds = 20;
-
-/// One table of one family.
-struct Place {
-  IptTable table = IptTable::kFilter;
-  Family family = Family::kIpv4;
-};
-
 // What closes comes before what opens: between two tables nothing is more open than before or after.
-constexpr std::array kPlaces{Place{IptTable::kMangle, Family::kIpv4}, Place{IptTable::kMangle, Family::kIpv6},
-                             Place{IptTable::kNat, Family::kIpv4},    Place{IptTable::kNat, Family::kIpv6},
-                             Place{IptTable::kFilter, Family::kIpv4}, Place{IptTable::kFilter, Family::kIpv6}};
+constexpr std::array kPlaces{IptPlace{IptTable::kMangle, Family::kIpv4}, IptPlace{IptTable::kMangle, Family::kIpv6},
+                             IptPlace{IptTable::kNat, Family::kIpv4},    IptPlace{IptTable::kNat, Family::kIpv6},
+                             IptPlace{IptTable::kFilter, Family::kIpv4}, IptPlace{IptTable::kFilter, Family::kIpv6}};
 
 bool is_masqueraded(const NetworkRules& rules, Family family) {
   return std::ranges::any_of(rules.masquerade, [&](const addr::Cidr& one) { return one.family() == family; });
@@ -43,7 +32,7 @@ bool concerns_mangle(const NetworkRules& rules, Family family) {
          is_in_use(family, IptTable::kMangle);
 }
 
-bool concerns(const NetworkRules& rules, const Place& place) {
+bool concerns(const NetworkRules& rules, const IptPlace& place) {
   switch (place.table) {
     case IptTable::kNat:
       return is_masqueraded(rules, place.family);
@@ -55,63 +44,17 @@ bool concerns(const NetworkRules& rules, const Place& place) {
   return false;
 }
 
-/// A kernel without IPv6 has nothing to close there.
-bool is_family_there(Family family) {
-  std::error_code ignored;
-  return family == Family::kIpv4 || std::filesystem::exists("/proc/net/if_inet6", ignored);
-}
-
-/// One reading of a place, and what is to change.
-struct Reading {
-  std::unique_ptr<IptSession> session;
-  IptImage standing;
-  IptChange change;
-};
-
-template <class Plan>
-Result<Reading> read_place(const Place& place, const Plan& plan) {
-  std::unique_ptr<IptSession> session = TRY(IptSession::open(place.family, place.table));
-  IptImage standing = read_image(*session, place.family, place.table, Detail::kNoPolicies);
-  IptChange change = plan(standing);
-  return Reading{.session = std::move(session), .standing = std::move(standing), .change = std::move(change)};
-}
-
-/// One place, under the lock: read again, for it may have changed, and written at once.
-template <class Plan>
-Result<void> change_place(const Place& place, const Plan& plan) {
-  for (int round = 0;; ++round) {
-    Reading reading = TRY(read_place(place, plan));
-    if (reading.change.empty()) return {};
-    TRY(put_change(*reading.session, reading.standing, reading.change));
-    Result<void> committed = reading.session->commit();
-    if (committed) return {};
-    if (committed.error().sys_errno != EAGAIN || round == kMaxRounds) return committed;
-  }
-}
-
-/// Looks without the lock, and takes it only where there is something to write.
-template <class Plan>
-Result<void> change_places(const std::vector<Place>& places, const Plan& plan) {
-  std::vector<Place> open;
-  for (const Place& place : places)
-    if (!TRY(read_place(place, plan)).change.empty()) open.push_back(place);
-  if (open.empty()) return {};
-  const FileLock lock = TRY(take_xtables_lock());
-  for (const Place& place : open) TRY(change_place(place, plan));
-  return {};
-}
-
-std::vector<Place> wanted_places(const NetworkRules& rules) {
-  std::vector<Place> places;
-  for (const Place& place : kPlaces)
+std::vector<IptPlace> wanted_places(const NetworkRules& rules) {
+  std::vector<IptPlace> places;
+  for (const IptPlace& place : kPlaces)
     if (is_family_there(place.family) && concerns(rules, place)) places.push_back(place);
   return places;
 }
 
 /// Tables that exist already; opening first comes down last.
-std::vector<Place> standing_places() {
-  std::vector<Place> places;
-  for (const Place& place : kPlaces)
+std::vector<IptPlace> standing_places() {
+  std::vector<IptPlace> places;
+  for (const IptPlace& place : kPlaces)
     if (is_in_use(place.family, place.table)) places.insert(places.begin(), place);
   return places;
 }
@@ -144,17 +87,6 @@ Result<std::string> differing_policy(const NetworkRules& rules) {
   return std::string();
 }
 
-void add_counters(PolicyInForce& policy, const IptSession& session, const std::string& id) {
-  const auto packets = [&](const std::string& chain, const char* verdict) {
-    uint64_t sum = 0;
-    for (const StandingIptRule& one : session.rules(chain))
-      if (one.rule.target == verdict) sum += one.packets;
-    return sum;
-  };
-  policy.passed += packets(ipt_pass_chain(id), "RETURN");
-  policy.dropped += packets(ipt_drop_chain(id), "DROP");
-}
-
 class Iptables final : public Backend {
  public:
   Result<void> ensure(const NetworkRules& rules) override {
@@ -166,9 +98,9 @@ class Iptables final : public Backend {
   Result<void> check(const NetworkRules& rules) override {
     const auto plan = [&](const IptImage& standing) { return plan_rules(standing, rules); };
     std::string wrong;
-    for (const Place& place : wanted_places(rules)) {
+    for (const IptPlace& place : wanted_places(rules)) {
       if (!wrong.empty()) break;
-      const Reading reading = TRY(read_place(place, plan));
+      const IptReading reading = TRY(read_place(place, plan));
       if (!reading.change.empty()) wrong = change_text(reading.standing, reading.change);
     }
     if (wrong.empty()) wrong = TRY(differing_policy(rules));
@@ -183,8 +115,8 @@ class Iptables final : public Backend {
   }
 
   Result<void> remove_vms(const std::string& network, const VmFilter& gone) override {
-    std::vector<Place> places = standing_places();
-    std::erase_if(places, [](const Place& place) { return place.table != IptTable::kMangle; });
+    std::vector<IptPlace> places = standing_places();
+    std::erase_if(places, [](const IptPlace& place) { return place.table != IptTable::kMangle; });
     return change_places(places, [&](const IptImage& standing) { return plan_vm_removal(standing, network, gone); })
         .context(fmt::format("remove the policies of VMs of network '{}'", network));
   }
@@ -203,13 +135,7 @@ class Iptables final : public Backend {
         found.vms.push_back({.owner = own.owner, .address = own.address, .policy = own.policy});
         if (std::ranges::find(ids, own.policy) == ids.end()) ids.push_back(own.policy);
       }
-      for (const std::string& id : ids) {
-        PolicyInForce& policy = found.policies[id];
-        add_policy(policy.policy, image.chains, id);
-        add_counters(policy, *session, id);
-        const auto drop = image.chains.find(ipt_drop_chain(id));
-        policy.log = drop != image.chains.end() && drop->second.size() > 1;
-      }
+      for (const std::string& id : ids) add_ipt_policy(found.policies[id], *session, image, id);
     }
     return found;
   }

@@ -101,13 +101,9 @@ Result<std::vector<std::string>> legacy_tables_of_others() {
 Result<bool> is_network_in_legacy(const std::string& network) {
   bool found = false;
   TRY(look_at_tables([&](Family, IptTable, const IptSession& session) {
-    // Forwarding alone may be the opening of a network that stands in nftables.
+    // Forwarding alone may be the opening of a network that stands in nftables, and a bridge be listed of any.
     for (const IptPart part : {IptPart::kMasquerade, IptPart::kEgress, IptPart::kIngress, IptPart::kWithin})
       found = found || session.has_chain(ipt_chain(part, network));
-    const std::vector<StandingIptRule> bridges = session.rules(kBridgesChain);
-    found = found || std::ranges::any_of(bridges, [&](const StandingIptRule& one) {
-              return one.rule.comment() == network_mark(network);
-            });
   }));
   return found;
 }

@@ -6,6 +6,8 @@
 #include <array>
 #include <set>
 
+#include "lib/netfilter/iptables_isolation.h"
+
 namespace slicer::netfilter {
 namespace {
 
@@ -23,7 +25,7 @@ std::vector<std::string> hook_chains(IptTable table) {
     case IptTable::kNat:
       return {"POSTROUTING"};
     case IptTable::kMangle:
-      return {"PREROUTING", "FORWARD", "OUTPUT"};
+      return {"PREROUTING", "INPUT", "FORWARD", "OUTPUT"};
   }
   return {};
 }
@@ -64,13 +66,20 @@ class Planner {
     const IptRule rule = bridge_rule(rules, family());
     std::vector<IptRule>& chain = chains_[kBridgesChain];
     if (std::ranges::find(chain, rule) == chain.end()) chain.push_back(rule);
+    // Isolated networks' own, when their rules are here.
+    const auto isolation = chains_.find(kIsolationBridgesChain);
+    if (isolation == chains_.end()) return;
+    const IptRule out = isolation_bridge_rule({.name = rules.listed_bridge, .mark = network_mark(network_)});
+    if (std::ranges::find(isolation->second, out) == isolation->second.end()) isolation->second.push_back(out);
   }
 
   void drop_bridges() {
-    const auto chain = chains_.find(kBridgesChain);
-    if (chain == chains_.end()) return;
-    std::erase_if(chain->second, [&](const IptRule& rule) { return rule.comment() == network_mark(network_); });
-    if (chain->second.empty() && !is_used(kBridgesChain)) chains_.erase(chain);
+    for (const char* name : {kBridgesChain, kIsolationBridgesChain}) {
+      const auto chain = chains_.find(name);
+      if (chain == chains_.end()) continue;
+      std::erase_if(chain->second, [&](const IptRule& rule) { return rule.comment() == network_mark(network_); });
+      if (chain->second.empty() && !is_used(name)) chains_.erase(chain);
+    }
   }
 
   [[nodiscard]] IptJudge judge() const { return read_judge(chains_, network_); }

@@ -17,14 +17,16 @@
 
 #include <algorithm>
 #include <cstring>
+#include <span>
 
 namespace slicer::netfilter {
 namespace {
 
-// The kernel's revisions of the modules that are used here; each is in every kernel since 3.2.
+// The kernel's revisions of the modules that are used here; each is in every kernel since 4.10.
 constexpr uint8_t kConntrackRevision = 3;
 constexpr uint8_t kAddressTypeRevision = 1;
 constexpr uint8_t kRangeRevision = 1;
+constexpr uint8_t kBpfRevision = 1;  // since 4.10; iptables does not list the older one
 
 /// A module's private bytes: `T`, padded as XT_ALIGN() does.
 template <class T>
@@ -76,6 +78,15 @@ IptModule range_match(const addr::IpRange& range, bool negate) {
   return module_of("iprange", kRangeRevision, info);
 }
 
+IptModule bpf_match(std::span<const sock_filter> program) {
+  xt_bpf_info_v1 info{};
+  info.mode = XT_BPF_MODE_BYTECODE;
+  info.bpf_program_num_elem = static_cast<__u16>(program.size());
+  info.fd = -1;
+  std::ranges::copy(program, info.bpf_program);
+  return module_of("bpf", kBpfRevision, info);
+}
+
 const IptModule* find_match(const IptRule& rule, const char* name) {
   const auto found = std::ranges::find(rule.matches, name, &IptModule::name);
   return found == rule.matches.end() ? nullptr : &*found;
@@ -101,8 +112,8 @@ IptRule& IptRule::out(const std::string& name, bool negate, bool begins) {
   return *this;
 }
 
-IptRule& IptRule::from(const addr::Cidr& prefix) {
-  source = IptPrefix{.cidr = prefix.network()};
+IptRule& IptRule::from(const addr::Cidr& prefix, bool negate) {
+  source = IptPrefix{.cidr = prefix.network(), .negate = negate};
   return *this;
 }
 
@@ -202,10 +213,22 @@ IptRule& IptRule::frame_to(const addr::Mac& mac) {
       {.code = BPF_RET | BPF_K, .jt = 0, .jf = 0, .k = 1},
       {.code = BPF_RET | BPF_K, .jt = 0, .jf = 0, .k = 0},
   }};
-  xt_bpf_info info{};
-  info.bpf_program_num_elem = program.size();
-  std::ranges::copy(program, info.bpf_program);
-  matches.push_back(module_of("bpf", 0, info));
+  matches.push_back(bpf_match(program));
+  return *this;
+}
+
+// Nor for the length of the header: "ipv4options" is not in the kernel. Offset 0 is the IP header's (net/netfilter/
+// xt_bpf.c runs on the packet as the hook has it); RFC 791, section 3.1: the lower four bits count words.
+IptRule& IptRule::ipv4_options() {
+  constexpr uint32_t kPlainWords = 5;
+  const std::array<sock_filter, 5> program{{
+      {.code = BPF_LD | BPF_B | BPF_ABS, .jt = 0, .jf = 0, .k = 0},
+      {.code = BPF_ALU | BPF_AND | BPF_K, .jt = 0, .jf = 0, .k = 0x0f},
+      {.code = BPF_JMP | BPF_JGT | BPF_K, .jt = 0, .jf = 1, .k = kPlainWords},
+      {.code = BPF_RET | BPF_K, .jt = 0, .jf = 0, .k = 1},
+      {.code = BPF_RET | BPF_K, .jt = 0, .jf = 0, .k = 0},
+  }};
+  matches.push_back(bpf_match(program));
   return *this;
 }
 

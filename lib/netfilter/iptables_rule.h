@@ -60,7 +60,7 @@ struct IptRule {
 
   IptRule& in(const std::string& name, bool negate = false, bool begins = false);
   IptRule& out(const std::string& name, bool negate = false, bool begins = false);
-  IptRule& from(const addr::Cidr& prefix);
+  IptRule& from(const addr::Cidr& prefix, bool negate = false);
   IptRule& to(const addr::Cidr& prefix, bool negate = false);
   /// As a prefix when the range is one, else by the match iprange; the whole family matches without.
   IptRule& to_range(const addr::IpRange& range);
@@ -74,6 +74,8 @@ struct IptRule {
   IptRule& udp(uint16_t from_port, uint16_t to_port);
   IptRule& icmp_type(uint8_t type);
   IptRule& frame_to(const addr::Mac& mac);
+  /// An IPv4 header of more than its 20 bytes.
+  IptRule& ipv4_options();
   IptRule& limit(uint32_t per_second, uint32_t burst);
   IptRule& says(const std::string& text);
   IptRule& jump(const std::string& chain);

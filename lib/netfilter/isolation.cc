@@ -1,6 +1,13 @@
 #include "lib/netfilter/isolation.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+
 #include "lib/base/hash.h"
+#include "lib/netfilter/iptables_foreign.h"
+#include "lib/netfilter/iptables_isolation.h"
+#include "lib/netfilter/isolation_nft.h"
 
 namespace slicer::netfilter {
 namespace {
@@ -13,6 +20,39 @@ std::string hashed(const std::string& text) { return base32(hash_names({text}), 
 
 // No network's name contains '#'.
 std::string hashed_network(const std::string& network) { return kPrefix + hashed(network) + "#"; }
+
+/// Where the host's rules stand.
+struct Standing {
+  bool legacy = false;
+  bool nftables = false;
+  [[nodiscard]] bool nowhere() const { return !legacy && !nftables; }
+};
+
+/// What says something of legacy tables on a host without libiptc: ours are not there.
+Result<bool> legacy_stands() {
+  Result<bool> stands = stands_in_legacy();
+  if (!stands && stands.error().kind == Kind::kUnsupportedKernel) return false;
+  return stands;
+}
+
+Result<Standing> find_standing() {
+  const bool legacy = TRY(legacy_stands());
+  return Standing{.legacy = legacy, .nftables = TRY(stands_in_nftables())};
+}
+
+std::vector<MarkedBridge> marked(const std::vector<ListedBridge>& bridges) {
+  std::vector<MarkedBridge> all;
+  for (const ListedBridge& bridge : bridges) all.push_back({.name = bridge.name, .mark = network_mark(bridge.network)});
+  return all;
+}
+
+/// `plan` for each backend that has the host's rules; nftables where none has them.
+Result<void> change_openings(const std::string& action, const OpeningPlan& plan) {
+  const bool legacy = TRY(legacy_stands());
+  if (legacy) TRY(change_legacy_openings(action, plan));
+  if (legacy && !TRY(stands_in_nftables())) return {};
+  return change_nft_openings(action, plan);
+}
 
 }  // namespace
 
@@ -29,6 +69,85 @@ std::vector<addr::IpRange> closed_to_isolated(std::span<const addr::Ip> host_add
   std::vector<addr::IpRange> closed{{.first = link_local.first(), .last = link_local.last()}};
   for (const addr::Ip& ip : host_addresses) closed.push_back({.first = ip, .last = ip});
   return closed;
+}
+
+Result<void> ensure_isolation(IsolationLock& lock, BackendName place,
+                              const std::function<Result<std::vector<ListedBridge>>()>& own_bridges) {
+  const auto own = [&]() -> Result<std::vector<MarkedBridge>> { return marked(TRY(own_bridges())); };
+  if (place != BackendName::kIptables && !legacy_tables_exist()) return ensure_nft_isolation(own);
+  Standing standing = TRY(find_standing());
+  if (standing.nowhere() && place == BackendName::kIptables) {
+    // Two first ADDs with different backends would else both make them, and an opening stand in one of them alone.
+    TRY(lock.make_exclusive());
+    standing = TRY(find_standing());
+  }
+  if (standing.legacy || (standing.nowhere() && place == BackendName::kIptables))
+    TRY(ensure_legacy_isolation([&]() -> Result<std::vector<MarkedBridge>> {
+      std::vector<MarkedBridge> bridges = TRY(own());
+      std::ranges::move(TRY(nft_listed_bridges()), std::back_inserter(bridges));
+      return bridges;
+    }));
+  if (standing.nftables || (standing.nowhere() && place != BackendName::kIptables)) TRY(ensure_nft_isolation(own));
+  return {};
+}
+
+Result<void> check_isolation() {
+  if (TRY(legacy_stands())) {
+    TRY(check_legacy_isolation());
+    if (!TRY(stands_in_nftables())) return {};
+  }
+  return check_nft_isolation();
+}
+
+Result<bool> remove_isolation() {
+  bool legacy = false;
+  if (TRY(legacy_stands())) legacy = TRY(remove_legacy_isolation());
+  Result<bool> own = remove_nft_isolation();
+  if (!own && own.error().kind == Kind::kUnsupportedKernel) return legacy;
+  return own ? Result<bool>(*own || legacy) : std::move(own);
+}
+
+Result<void> open_host_addresses(const IsolationOwner& owner, const addr::Ip& vm, std::span<const addr::Ip> addresses) {
+  std::vector<Pair> wanted;
+  for (const addr::Ip& ip : addresses) {
+    Pair pair{.source = vm, .destination = ip, .comment = owner.mark()};
+    if (ip.is_v4() && std::ranges::find(wanted, pair) == wanted.end()) wanted.push_back(std::move(pair));
+  }
+  return change_openings(
+      fmt::format("open addresses of the host to '{}'", owner.alias), [&](std::vector<Pair> standing) {
+        // A leftover of whoever had the VM's address before says nothing for this one.
+        std::erase_if(standing, [&](const Pair& pair) { return pair.comment == owner.mark() || pair.source == vm; });
+        std::ranges::copy(wanted, std::back_inserter(standing));
+        return standing;
+      });
+}
+
+Result<void> close_host_addresses(const IsolationOwner& owner) {
+  return change_openings(fmt::format("close addresses of the host to '{}'", owner.alias),
+                         [&](std::vector<Pair> standing) {
+                           std::erase_if(standing, [&](const Pair& pair) { return pair.comment == owner.mark(); });
+                           return standing;
+                         });
+}
+
+Result<void> close_stale_host_addresses(const std::string& network, std::span<const IsolationOwner> valid) {
+  std::vector<std::string> marks;
+  for (const IsolationOwner& owner : valid) marks.push_back(owner.mark());
+  std::ranges::sort(marks);
+  return change_openings(
+      fmt::format("close addresses of the host to network '{}'", network), [&](std::vector<Pair> standing) {
+        std::erase_if(standing, [&](const Pair& pair) {
+          return is_mark_of_network(pair.comment, network) && !std::ranges::binary_search(marks, pair.comment);
+        });
+        return standing;
+      });
+}
+
+Result<std::vector<addr::Ip>> opened_host_addresses(const IsolationOwner& owner) {
+  std::vector<addr::Ip> addresses;
+  for (const Pair& pair : TRY(legacy_stands()) ? TRY(legacy_openings()) : TRY(nft_openings()))
+    if (pair.comment == owner.mark()) addresses.push_back(pair.destination);
+  return addresses;
 }
 
 }  // namespace slicer::netfilter

@@ -14,6 +14,7 @@
 
 #include "lib/base/result.h"
 #include "lib/base/unique_fd.h"
+#include "lib/netfilter/backend.h"
 #include "lib/netfilter/policy.h"
 #include "lib/netfilter/ruleset.h"
 
@@ -38,6 +39,8 @@ class IsolationLock {
   enum class Use : uint8_t { kAdd, kRemoval };
   /// Waits: either side has it for some milliseconds. Error: kSystem.
   static Result<IsolationLock> acquire(Use use);
+  /// Alone from here on; in between others may have had it.
+  Result<void> make_exclusive();
 
  private:
   explicit IsolationLock(UniqueFd ns) : ns_(std::move(ns)) {}
@@ -50,13 +53,17 @@ struct ListedBridge {
   std::string network = {};
 };
 
-/// Makes the host's rules stand in table `inet slicer` of this process's namespace. One question when they do; else one
-/// transaction, which also puts `own_bridges()` (asked only then) into the set `bridges`.
+/// Makes the host's rules stand in this process's namespace: table `inet slicer`, or with kIptables chains
+/// `slicer-iso-*` of mangle. They are nobody's network's and stand once: where they stand already they stay, whatever
+/// `place` says. One question when they do; else one transaction (legacy: one for each family), which also puts
+/// `own_bridges()` (asked only then) into the set `bridges`. `lock` is held, shared; making legacy rules takes it
+/// alone.
 ///   from isolated links: no address of the host but those opened below, before any DNAT and at input; no link called
 ///   sl*, no bridge in the set `bridges`, not 169.254.0.0/16; IPv4 only
 ///   to isolated links: replies only, forwarded and from the host itself
 /// Errors: kExists (a chain of our name on another hook), kBusy, kSystem, kUnsupportedKernel.
-Result<void> ensure_isolation(const std::function<Result<std::vector<ListedBridge>>()>& own_bridges);
+Result<void> ensure_isolation(IsolationLock& lock, BackendName place,
+                              const std::function<Result<std::vector<ListedBridge>>()>& own_bridges);
 /// Error: kMismatch, naming what is missing.
 Result<void> check_isolation();
 /// Takes them back, with what they opened; the set `bridges` stays. The caller makes sure, under an IsolationLock, that
@@ -95,21 +102,34 @@ struct VmTableRules {
   addr::Ip guest = {};
   addr::Ip gateway = {};  ///< the TAP's own address: it answers pings and nothing else
   CompiledPolicy policy = {};
+  /// Names the lists that the policy was compiled from, without the host's addresses (policy_id()): by it CHECK knows
+  /// them when the host's addresses have changed since.
+  std::string lists = {};
   std::optional<DropLog> log = {};
 };
 
-/// The table `inet slicer-vm` of one namespace. Its comment is the owner's mark.
+/// How much of the table check() compares.
+enum class VmTableCheck : uint8_t {
+  kConstants,  ///< all but the lists, which may be slicer-firewall's
+  kLists,      ///< the lists, too; what was compiled in of the host's addresses may be older
+  kAll,
+};
+
+/// The table of one namespace: `inet slicer-vm`, whose comment is the owner's mark; or chains `slicer-vm-*` of the
+/// legacy table mangle, and the mark is the comment of the rules that lead there.
 ///
 /// From the TAP: IPv4 without options, from the guest's address, to the uplink; packets in reply direction pass, all
 /// others are judged one by one by the policy, so that another table also closes what is open. To the TAP: replies, and
 /// what processes in the namespace send (port forwards).
 class VmTable {
  public:
-  /// In the calling thread's namespace, whatever it does later. Errors: kSystem, kUnsupportedKernel.
-  static Result<VmTable> open();
+  /// In the calling thread's namespace, whatever it does later. kAuto: the table is where it stands, and where there is
+  /// none, in nftables. Without `legacy` (there are no legacy tables on the host) nothing is looked for there. Errors:
+  /// kSystem, kUnsupportedKernel.
+  static Result<VmTable> open(BackendName place = BackendName::kAuto, bool legacy = true);
   VmTable(VmTable&&) noexcept;
   VmTable& operator=(VmTable&&) noexcept;
-  /// After something was deleted the kernel lets a close wait for 7 to 24 ms: a child process does it then.
+  /// After something was deleted from nftables the kernel lets a close wait for 7 to 24 ms: a child process does it.
   ~VmTable();
 
   /// The mark of the table that stands; none: no table. By it slicer-firewall knows an isolated attachment.
@@ -119,10 +139,12 @@ class VmTable {
   /// that this owner is gone. Cost: per interval about 2.5 µs, with ports 6.5 µs. Errors: kExists (another owner's
   /// table stands), kBusy, kSystem, kUnsupportedKernel.
   Result<void> put(const VmTableRules& rules, const std::function<Result<bool>()>& abandoned = {});
-  /// Does it stand? Without `policy` the lists may be others than in `rules`: slicer-firewall's. Error: kMismatch.
-  Result<void> check(const VmTableRules& rules, bool policy);
+  /// Does it stand? Error: kMismatch.
+  Result<void> check(const VmTableRules& rules, VmTableCheck what);
   /// Only the owner's that has this mark. Absent, or another owner's, is success.
   Result<void> remove(const std::string& mark);
+  /// Where it stands (after mark()) or is to stand.
+  [[nodiscard]] BackendName place() const;
 
  private:
   struct State;

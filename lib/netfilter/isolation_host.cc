@@ -1,4 +1,4 @@
-// The host's side of isolated networks: constants, and the openings that allow lists ask for.
+// The host's side of isolated networks in nftables: constants, and the openings that allow lists ask for.
 #include <fmt/format.h>
 #include <linux/netfilter.h>
 #include <linux/rtnetlink.h>
@@ -7,7 +7,7 @@
 #include <cerrno>
 #include <utility>
 
-#include "lib/netfilter/isolation.h"
+#include "lib/netfilter/isolation_nft.h"
 #include "lib/netfilter/isolation_rule.h"
 #include "lib/netfilter/nft_codec.h"
 
@@ -146,10 +146,10 @@ Result<std::vector<Fault>> find_faults(const Standing& standing, const std::vect
 }
 
 void put_repairs(MessageBuffer& batch, const Standing& standing, const std::vector<Fault>& faults,
-                 const std::vector<IsolationRule>& rules, const std::vector<ListedBridge>& bridges) {
+                 const std::vector<IsolationRule>& rules, const std::vector<MarkedBridge>& bridges) {
   put_table(batch);
   if (!standing.bridges_set) put_bridges_set(batch);
-  for (const ListedBridge& bridge : bridges) put_bridge(batch, bridge.name, network_mark(bridge.network));
+  for (const MarkedBridge& bridge : bridges) put_bridge(batch, bridge.name, bridge.mark);
   constexpr uint32_t kOpenSetId = 2;  // put_bridges_set() has 1
   if (!standing.open_set) put_set(batch, kTable, kOpenSet, Keys::kPairs, kOpenSetId);
   for (const Fault& fault : faults) {
@@ -186,36 +186,22 @@ Result<Openings> read_openings(NftSession& session) {
   return openings;  // no table or set (ENOENT): nothing is open
 }
 
-struct OpeningChange {
-  std::vector<Pair> add = {};
-  std::vector<Pair> remove = {};
-};
-
-/// Reads, lets `decide` say what is to change, and does that in one transaction.
-template <class Decide>
-Result<void> change_openings(const std::string& action, const Decide& decide) {
-  NftSession session = TRY(NftSession::open());
-  for (int round = 0; round < kMaxRounds; ++round) {
-    const Openings openings = TRY(read_openings(session));
-    if (openings.interrupted) continue;
-    const OpeningChange change = decide(openings.pairs);
-    if (change.add.empty() && change.remove.empty()) return {};
-    MessageBuffer batch;
-    batch.begin_batch(openings.generation);
-    delete_pairs(batch, kTable, kOpenSet, change.remove);
-    put_pairs(batch, kTable, kOpenSet, change.add);
-    batch.end_batch();
-    const Commit outcome = TRY(session.commit(batch).context(action));
-    if (outcome != Commit::kDone) continue;
-    if (!change.remove.empty()) std::move(session).close_in_child();
-    return {};
-  }
-  return restless(action);
-}
-
 }  // namespace
 
-Result<void> ensure_isolation(const std::function<Result<std::vector<ListedBridge>>()>& own_bridges) {
+Result<bool> stands_in_nftables() {
+  Result<NftSession> session = NftSession::open();
+  if (!session && session.error().kind == Kind::kUnsupportedKernel) return false;
+  if (!session) return std::unexpected(std::move(session).error());
+  MessageBuffer question;
+  for (const IsolationChain& chain : chains())
+    (void)ask_chain(question, {.family = kInet, .table = kTable, .chain = chain.name});
+  bool found = false;
+  (void)TRY(session->ask(question,
+                         [&](uint32_t, const nlmsghdr* message) { found = found || read_chain(message).has_value(); }));
+  return found;
+}
+
+Result<void> ensure_nft_isolation(const std::function<Result<std::vector<MarkedBridge>>()>& bridges) {
   constexpr std::string_view kAction = "write the rules of isolated networks";
   const std::vector<IsolationRule> rules = constant_rules();
   NftSession session = TRY(NftSession::open());
@@ -224,17 +210,17 @@ Result<void> ensure_isolation(const std::function<Result<std::vector<ListedBridg
     if (standing.interrupted) continue;
     const std::vector<Fault> faults = TRY(find_faults(standing, rules));
     if (faults.empty() && standing.bridges_set && standing.open_set) return {};
-    const std::vector<ListedBridge> bridges = TRY(own_bridges());
+    const std::vector<MarkedBridge> listed = TRY(bridges());
     MessageBuffer batch;
     batch.begin_batch(standing.generation);
-    put_repairs(batch, standing, faults, rules, bridges);
+    put_repairs(batch, standing, faults, rules, listed);
     batch.end_batch();
     if (TRY(session.commit(batch).context(kAction)) == Commit::kDone) return {};
   }
   return restless(kAction);
 }
 
-Result<bool> remove_isolation() {
+Result<bool> remove_nft_isolation() {
   constexpr std::string_view kAction = "remove the rules of isolated networks";
   NftSession session = TRY(NftSession::open());
   for (int round = 0; round < kMaxRounds; ++round) {
@@ -254,7 +240,7 @@ Result<bool> remove_isolation() {
   return restless(kAction);
 }
 
-Result<void> check_isolation() {
+Result<void> check_nft_isolation() {
   const std::vector<IsolationRule> rules = constant_rules();
   NftSession session = TRY(NftSession::open());
   for (int round = 0; round < kMaxRounds; ++round) {
@@ -274,56 +260,60 @@ Result<void> check_isolation() {
   return restless("check the rules of isolated networks");
 }
 
-Result<void> open_host_addresses(const IsolationOwner& owner, const addr::Ip& vm, std::span<const addr::Ip> addresses) {
-  std::vector<Pair> wanted;
-  for (const addr::Ip& ip : addresses) {
-    Pair pair{.source = vm, .destination = ip, .comment = owner.mark()};
-    if (ip.is_v4() && std::ranges::find(wanted, pair) == wanted.end()) wanted.push_back(std::move(pair));
+Result<void> change_nft_openings(const std::string& action, const OpeningPlan& plan) {
+  Result<NftSession> opened = NftSession::open();
+  // Nothing is open in a kernel without nf_tables, so nothing can be closed.
+  if (!opened && opened.error().kind == Kind::kUnsupportedKernel && plan({}).empty()) return {};
+  NftSession session = TRY(std::move(opened));
+  for (int round = 0; round < kMaxRounds; ++round) {
+    const Openings openings = TRY(read_openings(session));
+    if (openings.interrupted) continue;
+    const std::vector<Pair> wanted = plan(openings.pairs);
+    const auto lacking = [](const std::vector<Pair>& from, const std::vector<Pair>& in) {
+      std::vector<Pair> left;
+      std::ranges::copy_if(from, std::back_inserter(left),
+                           [&](const Pair& pair) { return std::ranges::find(in, pair) == in.end(); });
+      return left;
+    };
+    const std::vector<Pair> removed = lacking(openings.pairs, wanted);
+    const std::vector<Pair> added = lacking(wanted, openings.pairs);
+    if (added.empty() && removed.empty()) return {};
+    MessageBuffer batch;
+    batch.begin_batch(openings.generation);
+    delete_pairs(batch, kTable, kOpenSet, removed);
+    put_pairs(batch, kTable, kOpenSet, added);
+    batch.end_batch();
+    if (TRY(session.commit(batch).context(action)) != Commit::kDone) continue;
+    if (!removed.empty()) std::move(session).close_in_child();
+    return {};
   }
-  const std::string action = fmt::format("open addresses of the host to '{}'", owner.alias);
-  return change_openings(action, [&](const std::vector<Pair>& standing) {
-    OpeningChange change;
-    for (const Pair& pair : standing) {
-      // A leftover of whoever had the VM's address before says nothing for this one.
-      const bool about_vm = pair.comment == owner.mark() || pair.source == vm;
-      if (about_vm && std::ranges::find(wanted, pair) == wanted.end()) change.remove.push_back(pair);
-    }
-    for (const Pair& pair : wanted)
-      if (std::ranges::find(standing, pair) == standing.end()) change.add.push_back(pair);
-    return change;
-  });
+  return restless(action);
 }
 
-Result<void> close_host_addresses(const IsolationOwner& owner) {
-  return change_openings(fmt::format("close addresses of the host to '{}'", owner.alias),
-                         [&](const std::vector<Pair>& standing) {
-                           OpeningChange change;
-                           std::ranges::copy_if(standing, std::back_inserter(change.remove),
-                                                [&](const Pair& pair) { return pair.comment == owner.mark(); });
-                           return change;
-                         });
+Result<std::vector<Pair>> nft_openings() {
+  Result<NftSession> session = NftSession::open();
+  if (!session && session.error().kind == Kind::kUnsupportedKernel) return std::vector<Pair>{};
+  if (!session) return std::unexpected(std::move(session).error());
+  return TRY(read_openings(*session)).pairs;
 }
 
-Result<void> close_stale_host_addresses(const std::string& network, std::span<const IsolationOwner> valid) {
-  std::vector<std::string> marks;
-  for (const IsolationOwner& owner : valid) marks.push_back(owner.mark());
-  std::ranges::sort(marks);
-  return change_openings(
-      fmt::format("close addresses of the host to network '{}'", network), [&](const std::vector<Pair>& standing) {
-        OpeningChange change;
-        std::ranges::copy_if(standing, std::back_inserter(change.remove), [&](const Pair& pair) {
-          return is_mark_of_network(pair.comment, network) && !std::ranges::binary_search(marks, pair.comment);
-        });
-        return change;
-      });
-}
-
-Result<std::vector<addr::Ip>> opened_host_addresses(const IsolationOwner& owner) {
-  NftSession session = TRY(NftSession::open());
-  std::vector<addr::Ip> addresses;
-  for (const Pair& pair : TRY(read_openings(session)).pairs)
-    if (pair.comment == owner.mark()) addresses.push_back(pair.destination);
-  return addresses;
+Result<std::vector<MarkedBridge>> nft_listed_bridges() {
+  std::vector<MarkedBridge> bridges;
+  Result<NftSession> session = NftSession::open();
+  if (!session && session.error().kind == Kind::kUnsupportedKernel) return bridges;
+  if (!session) return std::unexpected(std::move(session).error());
+  for (int round = 0; round < kMaxRounds; ++round) {
+    MessageBuffer question;
+    ask_bridges(question);
+    bridges.clear();
+    const Answers answers = TRY(session->ask(question, [&](uint32_t, const nlmsghdr* message) {
+      if (kind_of(message) != AnswerKind::kElements) return;
+      for (StandingElement& element : read_elements(message))
+        bridges.push_back({.name = std::move(element.key), .mark = std::move(element.comment)});
+    }));
+    if (!answers.interrupted) return bridges;
+  }
+  return restless("read the set of bridges");
 }
 
 }  // namespace slicer::netfilter

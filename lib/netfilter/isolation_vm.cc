@@ -1,14 +1,13 @@
-// The table in a VM's namespace.
+// The table in a VM's namespace, in nftables.
 #include <fmt/format.h>
 #include <linux/netfilter.h>
 
 #include <algorithm>
 #include <utility>
 
-#include "lib/base/hash.h"
-#include "lib/netfilter/isolation.h"
 #include "lib/netfilter/isolation_rule.h"
 #include "lib/netfilter/nft_codec.h"
+#include "lib/netfilter/vm_table.h"
 
 namespace slicer::netfilter {
 namespace {
@@ -44,33 +43,31 @@ struct Lists {
   }
 };
 
-/// By it CHECK knows the lists again without reading thousands of elements.
-std::string digest_of(const VmTableRules& rules) {
-  std::string text;
-  for (const AddressVerdict& each : rules.policy.addresses)
-    text += fmt::format("{} {}\n", each.addresses.text(), static_cast<int>(each.verdict));
-  for (const PortVerdict& each : rules.policy.ports)
-    text += fmt::format("{} {}-{} {}\n", each.addresses.text(), each.ports.first, each.ports.last,
-                        static_cast<int>(each.verdict));
-  text += fmt::format("{}\n", static_cast<int>(rules.policy.fallback));
-  if (rules.log)
-    text += fmt::format("{} {} {} {}\n", rules.log->group, rules.log->per_second, rules.log->burst, rules.log->prefix);
-  return "policy " + base32(hash_names({text}), 12);
-}
+/// Which of the lists there are: the rules depend on that alone, the sets hold the rest.
+struct Shape {
+  bool addresses = false;
+  bool dropped = false;
+  bool allowed = false;
+
+  static Shape of(const Lists& lists) {
+    return {
+        .addresses = !lists.addresses.empty(), .dropped = !lists.dropped.empty(), .allowed = !lists.allowed.empty()};
+  }
+};
 
 std::vector<IsolationChain> chains_of(const VmTableRules& rules) {
   return {{.name = kPrerouting, .hook = NF_INET_PRE_ROUTING, .priority = kRawPriority},
           {.name = kInput, .hook = NF_INET_LOCAL_IN, .priority = kFilterPriority},
           {.name = kForward, .hook = NF_INET_FORWARD, .priority = kFilterPriority},
           {.name = kOutput, .hook = NF_INET_LOCAL_OUT, .priority = kFilterPriority},
-          {.name = kPolicy, .base = false, .comment = digest_of(rules)},
+          {.name = kPolicy, .base = false, .comment = lists_mark(rules).text()},
           {.name = kPorts, .base = false},
           {.name = kRefused, .base = false}};
 }
 
 class RuleList {
  public:
-  explicit RuleList(const VmTableRules& rules) : vm_(rules), lists_(rules.policy) {
+  RuleList(const VmTableRules& rules, const Shape& shape) : vm_(rules), shape_(shape) {
     add_prerouting();
     add_forward();
     add_local();
@@ -117,14 +114,14 @@ class RuleList {
 
   void add_policy() {
     add(kPolicy, "replies").reply().accept();
-    if (!lists_.dropped.empty() || !lists_.allowed.empty()) {
+    if (shape_.dropped || shape_.allowed) {
       for (const uint8_t protocol : {uint8_t{IPPROTO_TCP}, uint8_t{IPPROTO_UDP}})
         add(kPolicy).protocol(protocol).jump(kPorts);
-      if (!lists_.dropped.empty()) add(kPorts).destination_port_in(kDroppedPorts).go_to(kRefused);
-      if (!lists_.allowed.empty()) add(kPorts).destination_port_in(kAllowedPorts).counter().accept();
+      if (shape_.dropped) add(kPorts).destination_port_in(kDroppedPorts).go_to(kRefused);
+      if (shape_.allowed) add(kPorts).destination_port_in(kAllowedPorts).counter().accept();
     }
     const bool allows = vm_.policy.fallback == PolicyVerdict::kAllow;
-    if (!lists_.addresses.empty()) {
+    if (shape_.addresses) {
       IsolationRule& listed = add(kPolicy).destination_in(kAddressesSet);
       allows ? listed.go_to(kRefused) : listed.counter().accept();
     }
@@ -134,7 +131,7 @@ class RuleList {
   }
 
   const VmTableRules& vm_;
-  Lists lists_;
+  Shape shape_;
   std::vector<IsolationRule> rules_ = {};
 };
 
@@ -146,7 +143,7 @@ void put_all(MessageBuffer& batch, const VmTableRules& rules) {
   if (!lists.dropped.empty()) put_set(batch, kVmTable, kDroppedPorts, Keys::kAddressPorts, 2);
   if (!lists.allowed.empty()) put_set(batch, kVmTable, kAllowedPorts, Keys::kAddressPorts, 3);
   for (const IsolationChain& chain : chains_of(rules)) put_isolation_chain(batch, kVmTable, chain);
-  for (const IsolationRule& rule : RuleList(rules).take()) rule.put(batch);
+  for (const IsolationRule& rule : RuleList(rules, Shape::of(lists)).take()) rule.put(batch);
   put_addresses(batch, kVmTable, kAddressesSet, lists.addresses);
   put_address_ports(batch, kVmTable, kDroppedPorts, lists.dropped);
   put_address_ports(batch, kVmTable, kAllowedPorts, lists.allowed);
@@ -184,31 +181,54 @@ Result<StandingTable> survey(NftSession& session, bool rules) {
   return standing;
 }
 
+/// Rules as texts, chain by chain.
+template <class Rules, class ChainOf, class TextOf>
+std::vector<std::string> texts_of(const Rules& rules, bool lists, const ChainOf& chain_of, const TextOf& text_of) {
+  std::vector<std::string> texts;
+  for (const auto& rule : rules)
+    if (lists || !is_about_lists(chain_of(rule))) texts.push_back(chain_of(rule) + text_of(rule));
+  std::ranges::stable_sort(texts, {}, [](const std::string& text) { return text.substr(0, text.find('[')); });
+  return texts;
+}
+
+bool has_rules(const StandingTable& standing, const VmTableRules& wanted, const Shape& shape, bool lists) {
+  const auto there = texts_of(
+      standing.rules, lists, [](const auto& rule) { return rule.chain; }, [](const auto& rule) { return rule.text; });
+  const auto meant = texts_of(
+      RuleList(wanted, shape).take(), lists, [](const auto& rule) { return rule.chain(); },
+      [](const auto& rule) { return rule.text(); });
+  return there == meant;
+}
+
+/// The host's addresses were others when the table was written: so may be which lists there are.
+bool has_rules_of_any_shape(const StandingTable& standing, const VmTableRules& wanted) {
+  for (unsigned bits = 0; bits < 8; ++bits)
+    if (has_rules(standing, wanted,
+                  {.addresses = (bits & 1) != 0, .dropped = (bits & 2) != 0, .allowed = (bits & 4) != 0}, true))
+      return true;
+  return false;
+}
+
 /// Empty: it stands.
-std::string fault_of(const StandingTable& standing, const VmTableRules& wanted, bool policy) {
+std::string fault_of(const StandingTable& standing, const VmTableRules& wanted, VmTableCheck what) {
   if (!standing.mark) return "it is gone";
   if (*standing.mark != wanted.owner.mark()) return fmt::format("it belongs to '{}'", *standing.mark);
+  bool exact = true;
   for (const IsolationChain& chain : chains_of(wanted)) {
     const auto there = std::ranges::find_if(standing.chains,
                                             [&](const StandingChain& each) { return each.place.chain == chain.name; });
     if (there == standing.chains.end()) return fmt::format("chain '{}' is gone", chain.name);
     if (chain.base && (there->hook != chain.hook || there->priority != chain.priority || there->policy_drop))
       return fmt::format("chain '{}' is on another hook, or drops by default", chain.name);
-    if (policy && chain.name == kPolicy && there->comment != chain.comment) return "its lists are others";
+    if (chain.name != kPolicy || there->comment == chain.comment) continue;
+    exact = false;
+    const bool same = what == VmTableCheck::kLists && has_same_lists(there->comment, lists_mark(wanted));
+    if (what != VmTableCheck::kConstants && !same) return "its lists are others";
   }
-  const auto texts_of = [&](const auto& rules, const auto& chain_of, const auto& text_of) {
-    std::vector<std::string> texts;
-    for (const auto& rule : rules)
-      if (policy || !is_about_lists(chain_of(rule))) texts.push_back(chain_of(rule) + text_of(rule));
-    std::ranges::stable_sort(texts, {}, [](const std::string& text) { return text.substr(0, text.find('[')); });
-    return texts;
-  };
-  const auto there =
-      texts_of(standing.rules, [](const auto& rule) { return rule.chain; }, [](const auto& rule) { return rule.text; });
-  const auto meant = texts_of(
-      RuleList(wanted).take(), [](const auto& rule) { return rule.chain(); },
-      [](const auto& rule) { return rule.text(); });
-  return there == meant ? "" : "its rules are others";
+  if (what == VmTableCheck::kLists && !exact)
+    return has_rules_of_any_shape(standing, wanted) ? "" : "its rules are others";
+  const Shape shape = Shape::of(Lists(wanted.policy));
+  return has_rules(standing, wanted, shape, what != VmTableCheck::kConstants) ? "" : "its rules are others";
 }
 
 std::unexpected<Error> restless(std::string_view action) {
@@ -216,77 +236,73 @@ std::unexpected<Error> restless(std::string_view action) {
               "try again; `nft monitor` shows who it is");
 }
 
-std::unexpected<Error> foreign_table(const std::string& action, const std::string& mark) {
-  return fail(Kind::kExists, fmt::format("{}: table 'inet {}' of '{}' is in the namespace", action, kVmTable, mark),
-              "an isolated VM needs a namespace of its own; delete the other attachment, or make another namespace");
-}
+class NftVmTable final : public VmTableStore {
+ public:
+  explicit NftVmTable(NftSession session) : session_(std::move(session)) {}
+  NftVmTable(const NftVmTable&) = delete;
+  NftVmTable& operator=(const NftVmTable&) = delete;
+  ~NftVmTable() override {
+    if (deleted_) std::move(session_).close_in_child();
+  }
+
+  Result<std::optional<std::string>> mark() override { return TRY(survey(session_, false)).mark; }
+
+  Result<void> put(const VmTableRules& rules, const std::function<Result<bool>()>& abandoned) override {
+    const std::string action = fmt::format("write the rules of '{}'", rules.owner.alias);
+    for (int round = 0; round < kMaxRounds; ++round) {
+      const StandingTable standing = TRY(survey(session_, false));
+      // Between here and the transaction nobody can have put another one: the generation would be another.
+      if (standing.mark && *standing.mark != rules.owner.mark() && (!abandoned || !TRY(abandoned())))
+        return foreign_vm_table(fmt::format("{}: table 'inet {}'", action, kVmTable), *standing.mark);
+      MessageBuffer batch;
+      batch.begin_batch(standing.generation);
+      if (standing.mark) delete_named_table(batch, kVmTable);
+      put_all(batch, rules);
+      batch.end_batch();
+      if (TRY(session_.commit(batch).context(action)) != Commit::kDone) continue;
+      deleted_ = deleted_ || standing.mark.has_value();
+      return {};
+    }
+    return restless(action);
+  }
+
+  Result<void> check(const VmTableRules& rules, VmTableCheck what) override {
+    const std::string action = fmt::format("check table 'inet {}' of '{}'", kVmTable, rules.owner.alias);
+    for (int round = 0; round < kMaxRounds; ++round) {
+      const StandingTable standing = TRY(survey(session_, true));
+      if (standing.interrupted) continue;
+      const std::string fault = fault_of(standing, rules, what);
+      if (fault.empty()) return {};
+      return fail(Kind::kMismatch, fmt::format("{}: {}", action, fault), "delete the attachment and add it again");
+    }
+    return restless(action);
+  }
+
+  Result<void> remove(const std::string& mark) override {
+    const std::string action = fmt::format("remove table 'inet {}'", kVmTable);
+    for (int round = 0; round < kMaxRounds; ++round) {
+      const StandingTable standing = TRY(survey(session_, false));
+      if (standing.mark != mark) return {};
+      MessageBuffer batch;
+      batch.begin_batch(standing.generation);
+      delete_named_table(batch, kVmTable);
+      batch.end_batch();
+      if (TRY(session_.commit(batch).context(action)) != Commit::kDone) continue;
+      deleted_ = true;
+      return {};
+    }
+    return restless(action);
+  }
+
+ private:
+  NftSession session_;
+  bool deleted_ = false;  ///< then a close would wait for 7 to 24 ms
+};
 
 }  // namespace
 
-struct VmTable::State {
-  NftSession session;
-  bool deleted = false;
-};
-
-VmTable::VmTable(std::unique_ptr<State> state) : state_(std::move(state)) {}
-VmTable::VmTable(VmTable&&) noexcept = default;
-VmTable& VmTable::operator=(VmTable&&) noexcept = default;
-VmTable::~VmTable() {
-  if (state_ && state_->deleted) std::move(state_->session).close_in_child();
-}
-
-Result<VmTable> VmTable::open() {
-  NftSession session = TRY(NftSession::open());
-  return VmTable(std::unique_ptr<State>(new State{.session = std::move(session)}));
-}
-
-Result<std::optional<std::string>> VmTable::mark() { return TRY(survey(state_->session, false)).mark; }
-
-Result<void> VmTable::put(const VmTableRules& rules, const std::function<Result<bool>()>& abandoned) {
-  const std::string action = fmt::format("write the rules of '{}'", rules.owner.alias);
-  for (int round = 0; round < kMaxRounds; ++round) {
-    const StandingTable standing = TRY(survey(state_->session, false));
-    // Between here and the transaction nobody can have put another one: the generation would be another.
-    if (standing.mark && *standing.mark != rules.owner.mark() && (!abandoned || !TRY(abandoned())))
-      return foreign_table(action, *standing.mark);
-    MessageBuffer batch;
-    batch.begin_batch(standing.generation);
-    if (standing.mark) delete_named_table(batch, kVmTable);
-    put_all(batch, rules);
-    batch.end_batch();
-    if (TRY(state_->session.commit(batch).context(action)) != Commit::kDone) continue;
-    state_->deleted = state_->deleted || standing.mark.has_value();
-    return {};
-  }
-  return restless(action);
-}
-
-Result<void> VmTable::check(const VmTableRules& rules, bool policy) {
-  const std::string action = fmt::format("check table 'inet {}' of '{}'", kVmTable, rules.owner.alias);
-  for (int round = 0; round < kMaxRounds; ++round) {
-    const StandingTable standing = TRY(survey(state_->session, true));
-    if (standing.interrupted) continue;
-    const std::string fault = fault_of(standing, rules, policy);
-    if (fault.empty()) return {};
-    return fail(Kind::kMismatch, fmt::format("{}: {}", action, fault), "delete the attachment and add it again");
-  }
-  return restless(action);
-}
-
-Result<void> VmTable::remove(const std::string& mark) {
-  const std::string action = fmt::format("remove table 'inet {}'", kVmTable);
-  for (int round = 0; round < kMaxRounds; ++round) {
-    const StandingTable standing = TRY(survey(state_->session, false));
-    if (standing.mark != mark) return {};
-    MessageBuffer batch;
-    batch.begin_batch(standing.generation);
-    delete_named_table(batch, kVmTable);
-    batch.end_batch();
-    if (TRY(state_->session.commit(batch).context(action)) != Commit::kDone) continue;
-    state_->deleted = true;
-    return {};
-  }
-  return restless(action);
+Result<std::unique_ptr<VmTableStore>> open_nft_vm_table() {
+  return std::unique_ptr<VmTableStore>(std::make_unique<NftVmTable>(TRY(NftSession::open())));
 }
 
 }  // namespace slicer::netfilter

@@ -13,6 +13,7 @@
 #include "lib/netfilter/isolation_rule.h"
 #include "lib/netfilter/nft_codec.h"
 #include "lib/netfilter/nft_handles.h"
+#include "lib/netfilter/vm_table.h"
 
 namespace slicer::netfilter {
 namespace {
@@ -190,6 +191,7 @@ Result<std::optional<PolicyInForce>> read_vm_policy() {
     std::optional<PolicyInForce> found;
     if (!TRY(Reader(session).run(found))) continue;
     if (found) return found;
+    if (std::optional<PolicyInForce> legacy = TRY(read_legacy_vm_policy())) return legacy;
     EgressTable macvtap = TRY(EgressTable::open());
     return macvtap.list();
   }

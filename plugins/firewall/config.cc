@@ -96,7 +96,8 @@ Result<void> parse_admin_chain(const cni::Json& conf, Config& config) {
 
 Result<Config> parse_config(const cni::NetConf& conf) {
   Config config{.network = conf.name};
-  config.backend = TRY(cni::string_field(conf.raw, "backend").hint("use \"auto\" or leave the key out"));
+  const std::string backend = TRY(cni::string_field(conf.raw, "backend").hint("use \"auto\" or leave the key out"));
+  config.backend = TRY(netfilter::parse_backend_name("backend", backend));
   TRY(parse_admin_chain(conf.raw, config));
   // Of upstream's firewalld backend: of the right type, and without meaning here.
   (void)TRY(cni::string_field(conf.raw, "firewalldZone"));

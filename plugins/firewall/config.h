@@ -5,6 +5,7 @@
 #include <string>
 
 #include "lib/cni/net_conf.h"
+#include "lib/netfilter/backend.h"
 #include "lib/netfilter/policy.h"
 #include "lib/netfilter/ruleset.h"
 
@@ -12,7 +13,7 @@ namespace slicer::firewall {
 
 struct Config {
   std::string network = {};
-  std::string backend = {};  ///< "auto" (or empty), "nftables", "iptables"
+  netfilter::BackendName backend = netfilter::BackendName::kAuto;
   /// The administrator's chain of the iptables backend: asked before ours accept.
   std::string admin_chain = "CNI-ADMIN";
   netfilter::CompiledPolicy lists = {};

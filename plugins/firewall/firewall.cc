@@ -112,18 +112,24 @@ Result<void> check_enforceable(Call& call) {
               "use slicer-macvtap, slicer-isolated or slicer-bridge, where lists can be enforced");
 }
 
+/// What the host's FORWARD needs for an isolated VM goes where its other rules stand, unless "backend" says where.
+std::unique_ptr<netfilter::Backend> make_backend_of(const Call& call) {
+  const bool follows = call.isolated && call.config.backend == netfilter::BackendName::kAuto;
+  return netfilter::make_backend(follows ? call.isolated->table.place() : call.config.backend);
+}
+
 Result<Call> open_call(const cni::Request& request) {
   Config config = TRY(parse_config(request.conf));
-  auto backend = TRY(netfilter::make_backend(config.backend));
   const cni::CniResult* result = TRY(previous_result(request));
   net::RouteSocket host = TRY(net::RouteSocket::open());
   Call call{.config = std::move(config),
-            .backend = std::move(backend),
+            .backend = {},
             .result = *result,
             .host = std::move(host),
             .attachment = attachment_of(request)};
   call.side = TRY(find_host_side(call.host, call.result, request.host_netns ? request.env.netns : ""));
   call.isolated = TRY(find_isolated_side(request, call.attachment, call.host, call.config));
+  call.backend = make_backend_of(call);
   TRY(check_vm_interface(call.result));
   call.macvtap = TRY(find_macvtap_side(request, call.attachment, call.config));
   for (const cni::IpConfig& ip : call.result.ips) {
@@ -192,10 +198,10 @@ bool is_owner(const std::string& mark, const cni::Attachment& attachment) {
 }
 
 /// A DEL must work whatever became of the configuration since the ADD.
-Result<std::unique_ptr<netfilter::Backend>> cleanup_backend(const cni::Request& request) {
+std::unique_ptr<netfilter::Backend> cleanup_backend(const cni::Request& request) {
   const Result<Config> config = parse_config(request.conf);
   if (!config) log_line(fmt::format("{}, ignoring", config.error().message));
-  return netfilter::make_backend(config ? config->backend : "");
+  return netfilter::make_backend(config ? config->backend : netfilter::BackendName::kAuto);
 }
 
 Result<void> delete_proxies(const cni::Request& request) {
@@ -240,7 +246,7 @@ Result<void> del(const cni::Request& request) {
   Result<void> proxies = delete_proxies(request);
   Result<void> opened = close_isolated(request, attachment);
   Result<void> lists = remove_macvtap_lists(request, attachment);
-  const auto backend = TRY(cleanup_backend(request));
+  const auto backend = cleanup_backend(request);
   TRY(backend->remove_vms(attachment.network, [&](const std::string& mark) { return is_owner(mark, attachment); }));
   TRY(std::move(opened));
   TRY(std::move(lists));
@@ -257,7 +263,7 @@ Result<void> check(const cni::Request& request) {
 
 Result<void> gc(const cni::Request& request) {
   if (!request.conf.valid_attachments) return {};  // no list is no information
-  const auto backend = TRY(cleanup_backend(request));
+  const auto backend = cleanup_backend(request);
   Result<void> isolated = close_stale_isolated(request.conf.name, *request.conf.valid_attachments);
   Result<void> lists = remove_stale_macvtap_lists(request.conf.name, *request.conf.valid_attachments);
   Result<void> vms = backend->remove_vms(request.conf.name, [&](const std::string& mark) {
@@ -272,7 +278,7 @@ Result<void> gc(const cni::Request& request) {
 
 Result<void> status(const cni::Request& request) {
   const Config config = TRY(parse_config(request.conf));
-  return TRY(netfilter::make_backend(config.backend))->probe();
+  return netfilter::make_backend(config.backend)->probe();
 }
 
 }  // namespace slicer::firewall

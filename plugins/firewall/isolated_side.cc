@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "lib/net/netns.h"
 #include "lib/net/route.h"
 
 namespace slicer::firewall {
@@ -14,8 +15,9 @@ netfilter::IsolationOwner owner_of(const cni::Attachment& attachment) {
 }
 
 Result<netfilter::VmTable> open_table(const net::Netns& ns) {
+  const bool legacy = netfilter::has_legacy_tables();
   const net::ScopedNetns inside = TRY(net::ScopedNetns::enter(ns));
-  return netfilter::VmTable::open();
+  return netfilter::VmTable::open(netfilter::BackendName::kAuto, legacy);
 }
 
 bool has_host_end(const cni::CniResult& result, const cni::Attachment& attachment) {
@@ -40,6 +42,9 @@ Result<void> complete(IsolatedSide& side, const cni::CniResult& result, net::Rou
   const std::vector<addr::Ip> own = TRY(net::list_own_addresses(host, addr::Family::kIpv4));
   const std::vector<addr::IpRange> closed = netfilter::closed_to_isolated(own);
   side.rules.policy = netfilter::compile_policy(config.entries, closed);
+  // The host may gain and lose addresses: that changes no list.
+  const std::string prefix = config.log ? netfilter::log_prefix(config.network) : std::string();
+  side.rules.lists = netfilter::policy_id(config.own ? *config.own : config.lists, prefix);
   side.opened = opened_addresses(config.entries, closed);
   if (config.log)
     side.rules.log = netfilter::DropLog{.group = netfilter::kLogGroup, .prefix = netfilter::log_prefix(config.network)};
@@ -59,15 +64,14 @@ Result<std::optional<IsolatedSide>> find_isolated_side(const cni::Request& reque
                                                        net::RouteSocket& host, const Config& config) {
   if (request.host_netns || !request.netns_present || !request.conf.prev_result) return std::nullopt;
   if (!has_host_end(*request.conf.prev_result, attachment)) return std::nullopt;
-  net::Netns ns = TRY(net::Netns::open(request.env.netns));
-  netfilter::VmTable table = TRY(open_table(ns));
+  netfilter::VmTable table = TRY(open_table(TRY(net::Netns::open(request.env.netns))));
   const std::optional<std::string> mark = TRY(table.mark());
   if (!mark || *mark != owner_of(attachment).mark())
     return fail(Kind::kMismatch,
                 fmt::format("find the rules of '{}' in '{}': the namespace has none of this attachment",
                             attachment.ifname, request.env.netns),
-                "run DEL and ADD again; something deleted table 'inet slicer-vm' in the namespace");
-  IsolatedSide side{.ns = std::move(ns), .rules = {}};
+                "run DEL and ADD again; something deleted table 'inet slicer-vm' (or chains slicer-vm-*) in it");
+  IsolatedSide side{.table = std::move(table)};
   side.rules.owner = owner_of(attachment);
   side.rules.tap = attachment.ifname;
   side.rules.uplink = attachment.kernel_name('u');
@@ -75,12 +79,11 @@ Result<std::optional<IsolatedSide>> find_isolated_side(const cni::Request& reque
   return std::optional(std::move(side));
 }
 
-Result<void> ensure_isolated_lists(const IsolatedSide& side) {
-  netfilter::VmTable table = TRY(open_table(side.ns));
+Result<void> ensure_isolated_lists(IsolatedSide& side) {
   // The host opens first and closes last: what the namespace drops is closed all the same.
   if (!side.opened.empty()) TRY(netfilter::open_host_addresses(side.rules.owner, side.rules.guest, side.opened));
-  const bool stands = table.check(side.rules, true).has_value();
-  const Result<void> put = stands ? Result<void>{} : table.put(side.rules);
+  const bool stands = side.table.check(side.rules, netfilter::VmTableCheck::kAll).has_value();
+  const Result<void> put = stands ? Result<void>{} : side.table.put(side.rules);
   if (!put) {
     (void)netfilter::close_host_addresses(side.rules.owner);  // the error that counts is the first
     return std::unexpected(put.error());
@@ -89,8 +92,8 @@ Result<void> ensure_isolated_lists(const IsolatedSide& side) {
   return {};
 }
 
-Result<void> check_isolated_lists(const IsolatedSide& side) {
-  TRY(TRY(open_table(side.ns)).check(side.rules, true));
+Result<void> check_isolated_lists(IsolatedSide& side) {
+  TRY(side.table.check(side.rules, netfilter::VmTableCheck::kLists));
   std::vector<addr::Ip> standing = TRY(netfilter::opened_host_addresses(side.rules.owner));
   std::vector<addr::Ip> wanted = side.opened;
   std::ranges::sort(standing);

@@ -6,7 +6,6 @@
 #include "lib/cni/attachment.h"
 #include "lib/cni/plugin_main.h"
 #include "lib/net/netlink.h"
-#include "lib/net/netns.h"
 #include "lib/netfilter/isolation.h"
 #include "lib/netfilter/ruleset.h"
 #include "plugins/firewall/config.h"
@@ -15,9 +14,9 @@ namespace slicer::firewall {
 
 /// An isolated attachment: its namespace has slicer-isolated's table with this attachment's mark.
 struct IsolatedSide {
-  net::Netns ns;
-  netfilter::VmTableRules rules;      ///< with the lists of `config`, or without any
-  std::vector<addr::Ip> opened = {};  ///< addresses of the host (or of 169.254.0.0/16) that an allow entry names
+  netfilter::VmTable table;
+  netfilter::VmTableRules rules = {};  ///< with the lists of `config`, or without any
+  std::vector<addr::Ip> opened = {};   ///< addresses of the host (or of 169.254.0.0/16) that an allow entry names
 };
 
 /// None when the attachment is not isolated: one question for attachments in a private namespace that have a host end
@@ -27,9 +26,9 @@ Result<std::optional<IsolatedSide>> find_isolated_side(const cni::Request& reque
 
 /// Puts the table with the lists in the place of the one that stands, in one transaction, and the openings of the host.
 /// On an error the table is the one that stood, and nothing is opened.
-Result<void> ensure_isolated_lists(const IsolatedSide& side);
+Result<void> ensure_isolated_lists(IsolatedSide& side);
 /// Error: kMismatch.
-Result<void> check_isolated_lists(const IsolatedSide& side);
+Result<void> check_isolated_lists(IsolatedSide& side);
 
 /// What the host's FORWARD needs: all isolated links, so that it is the same for every VM.
 netfilter::NetworkRules isolated_rules(const std::string& network, const std::vector<addr::Ip>& guests);

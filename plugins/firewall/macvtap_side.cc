@@ -54,7 +54,7 @@ Result<std::optional<MacvtapSide>> find_macvtap_side(const cni::Request& request
   if (!request.conf.prev_result || !may_be_macvtap(request)) return std::nullopt;
   net::Netns ns = TRY(net::Netns::open(request.env.netns));
   if (!TRY(is_macvtap(ns, attachment.ifname))) return std::nullopt;
-  if (config.backend == "iptables" && config.restricts())
+  if (config.backend == netfilter::BackendName::kIptables && config.restricts())
     return fail(Kind::kInvalidConfig, "\"backend\": \"iptables\" cannot keep \"drop\" and \"allow\" on a macvtap",
                 "its packets pass no chain of iptables: use \"nftables\", or \"auto\" by leaving the key out");
   MacvtapSide side{.ns = std::move(ns), .rules = {.owner = owner_of(attachment), .device = attachment.ifname}};

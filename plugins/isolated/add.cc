@@ -29,9 +29,9 @@ cni::CniResult result_of(const Call& call, const HostEnd& end, const GuestPlan& 
 
 /// Under the lock: `slicer-run network rm` takes the rules back where there is no link. Nothing passes it yet.
 Result<HostEnd> add_guarded_host_end(Call& call, Undo& undo) {
-  const auto lock = TRY(netfilter::IsolationLock::acquire(netfilter::IsolationLock::Use::kAdd));
+  auto lock = TRY(netfilter::IsolationLock::acquire(netfilter::IsolationLock::Use::kAdd));
   const HostEnd end = TRY(add_host_end(call, undo));
-  TRY(ensure_host_rules(call));
+  TRY(ensure_host_rules(call, lock));
   return end;
 }
 

@@ -20,6 +20,8 @@ struct Call {
   net::RouteSocket host;
   std::string machine_id = {};               ///< read once
   std::optional<net::Sandbox> sandbox = {};  ///< absent: none at all (DEL, GC, STATUS)
+  /// Where this ADD's rules go: never kAuto once ensure_host_rules() has been called.
+  netfilter::BackendName place = netfilter::BackendName::kAuto;
 
   /// The ends of the veth pair: on the host, and in the namespace.
   [[nodiscard]] std::string host_end() const { return attachment.kernel_name('s'); }

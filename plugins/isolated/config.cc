@@ -6,7 +6,6 @@
 
 #include "lib/cni/attachment.h"
 #include "lib/cni/fields.h"
-#include "lib/netfilter/backend.h"
 #include "plugins/isolated/range.h"
 
 namespace slicer::isolated {
@@ -27,11 +26,13 @@ Result<unsigned> parse_mtu(const Json& conf) {
               fmt::format("use 0 or leave the key out for {}", kDefaultMtu));
 }
 
-/// Which names are valid, and which of them work here, is the netfilter library's to know.
-Result<std::string> parse_masq_backend(const Json& conf) {
-  std::string backend = TRY(cni::string_field(conf, "ipMasqBackend"));
-  (void)TRY(netfilter::make_backend_for("ipMasqBackend", backend));
-  return backend;
+/// Masquerade follows the other rules unless it is said where it goes.
+Result<void> parse_backends(const Json& conf, Config& config) {
+  config.backend = TRY(netfilter::parse_backend_name("backend", TRY(cni::string_field(conf, "backend"))));
+  const std::string masq = TRY(cni::string_field(conf, "ipMasqBackend"));
+  config.masq_backend = TRY(netfilter::parse_backend_name("ipMasqBackend", masq));
+  if (masq.empty()) config.masq_backend = config.backend;
+  return {};
 }
 
 /// The keys exist elsewhere; here nobody may count on them being off.
@@ -95,8 +96,8 @@ Result<Config> parse_config(const cni::NetConf& conf, const cni::Environment& en
   config.range = TRY(range_key(raw, "range"));
   config.mtu_bytes = TRY(parse_mtu(raw));
   config.ip_masq = TRY(cni::bool_field(raw, "ipMasq", true));
-  config.masq_backend = TRY(parse_masq_backend(raw));
-  config.dns = TRY(cni::parse_dns(TRY(cni::object_field(raw, "dns"))));
+  TRY(parse_backends(raw, config));
+  config.dns = TRY(cni::guest_dns_field(raw));
   config.mac = TRY(cni::requested_mac(conf, env));
   TRY(refuse_without_guard(raw));
   config.owner = TRY(cni::parse_tap_owner(raw, env));

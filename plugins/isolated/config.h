@@ -9,6 +9,7 @@
 #include "lib/addr/mac.h"
 #include "lib/cni/plugin_main.h"
 #include "lib/cni/tap_owner.h"
+#include "lib/netfilter/backend.h"
 
 namespace slicer::isolated {
 
@@ -20,7 +21,9 @@ struct Config {
   std::optional<addr::Cidr> range = {};  ///< absent: the network's name chooses
   unsigned mtu_bytes = kDefaultMtu;
   bool ip_masq = true;
-  std::string masq_backend = {};  ///< "nftables", "iptables", "auto"; empty is "auto"
+  /// Where the rules go; the masquerade's own, when "ipMasqBackend" says another.
+  netfilter::BackendName backend = netfilter::BackendName::kAuto;
+  netfilter::BackendName masq_backend = netfilter::BackendName::kAuto;
   cni::Dns dns = {};
   cni::TapOwner owner = {};
   std::optional<addr::Mac> mac = {};  ///< asked for by the call

@@ -40,9 +40,12 @@ Result<netfilter::VmTableRules> rules_of(Call& call, const GuestPlan& guest) {
                                  .policy = netfilter::compile_policy({}, netfilter::closed_to_isolated(own))};
 }
 
-Result<netfilter::VmTable> open_table(const net::Netns& ns) {
+/// kAuto: where the table stands.
+Result<netfilter::VmTable> open_table(const net::Netns& ns,
+                                      netfilter::BackendName place = netfilter::BackendName::kAuto) {
+  const bool legacy = netfilter::has_legacy_tables();
   const net::ScopedNetns inside = TRY(net::ScopedNetns::enter(ns));
-  return netfilter::VmTable::open();
+  return netfilter::VmTable::open(place, legacy);
 }
 
 std::unexpected<Error> occupied(const Call& call) {
@@ -150,7 +153,7 @@ Result<void> refuse_occupied(Call& call) {
 
 Result<void> add_guest_side(Call& call, const HostEnd& end, const GuestPlan& guest, Undo& undo) {
   undo.push("remove rules", [&call] { return remove_rules(call); });
-  netfilter::VmTable table = TRY(open_table(call.sandbox->ns));
+  netfilter::VmTable table = TRY(open_table(call.sandbox->ns, call.place));
   TRY(table.put(TRY(rules_of(call, guest)), [&call] { return is_alone(call); }));
   const int uplink = TRY(raise_uplink(call, end));
   const int tap = TRY(add_tap(call, guest));
@@ -162,7 +165,7 @@ Result<void> add_guest_side(Call& call, const HostEnd& end, const GuestPlan& gue
 Result<void> check_guest_side(Call& call, const HostEnd& end, const GuestPlan& guest) {
   TRY(check_tap(call, guest));
   TRY(check_uplink(call, end));
-  return TRY(open_table(call.sandbox->ns)).check(TRY(rules_of(call, guest)), false);
+  return TRY(open_table(call.sandbox->ns)).check(TRY(rules_of(call, guest)), netfilter::VmTableCheck::kConstants);
 }
 
 Result<void> remove_rules(Call& call) {

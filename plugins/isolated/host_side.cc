@@ -31,6 +31,12 @@ netfilter::NetworkRules network_rules(const Call& call, const addr::Cidr& range)
   return {.network = call.attachment.network, .masquerade = {range}};
 }
 
+/// Where nothing says another it goes with the VM's other rules.
+std::unique_ptr<netfilter::Backend> masquerade_backend(const Call& call) {
+  const bool follows = call.config.masq_backend == netfilter::BackendName::kAuto;
+  return netfilter::make_backend(follows ? call.place : call.config.masq_backend);
+}
+
 /// By its name, which nobody else uses, and its alias, which a process killed after the creating message has not set.
 Result<std::optional<net::Link>> find_host_end(Call& call) {
   std::optional<net::Link> link = TRY(net::find_link(call.host, call.host_end()));
@@ -40,15 +46,15 @@ Result<std::optional<net::Link>> find_host_end(Call& call) {
 
 }  // namespace
 
-Result<void> ensure_host_rules(Call& call) {
-  return netfilter::ensure_isolation([&call] { return list_own_bridges(call.host); });
+Result<void> ensure_host_rules(Call& call, netfilter::IsolationLock& lock) {
+  call.place = TRY(netfilter::place_of_network(call.config.backend, call.attachment.network));
+  return netfilter::ensure_isolation(lock, call.place, [&call] { return list_own_bridges(call.host); });
 }
 
 Result<void> ensure_network_rules(Call& call, const addr::Cidr& range) {
   TRY(net::ensure_forwarding(nullptr, kFamily, net::kSysctlFile));
   if (!call.config.ip_masq) return {};
-  return TRY(netfilter::make_backend_for("ipMasqBackend", call.config.masq_backend))
-      ->ensure(network_rules(call, range));
+  return masquerade_backend(call)->ensure(network_rules(call, range));
 }
 
 Result<HostEnd> add_host_end(Call& call, Undo& undo) {
@@ -99,8 +105,7 @@ Result<HostEnd> check_host_side(Call& call, const GuestPlan& guest) {
 
 Result<void> check_rules(Call& call, const addr::Cidr& range) {
   TRY(netfilter::check_isolation());
-  if (call.config.ip_masq)
-    TRY(TRY(netfilter::make_backend_for("ipMasqBackend", call.config.masq_backend))->check(network_rules(call, range)));
+  if (call.config.ip_masq) TRY(masquerade_backend(call)->check(network_rules(call, range)));
   if (TRY(net::is_forwarding(kFamily))) return {};
   return fail(Kind::kMismatch, "check forwarding: 'net.ipv4.ip_forward' is 0", "sysctl -w net.ipv4.ip_forward=1");
 }

@@ -14,7 +14,7 @@ struct HostEnd {
 };
 
 /// What holds for every isolated VM of the host stands before any of them has a link. Writes nothing when it does.
-Result<void> ensure_host_rules(Call& call);
+Result<void> ensure_host_rules(Call& call, netfilter::IsolationLock& lock);
 /// Masquerade of the range and forwarding. Writes nothing when they stand.
 Result<void> ensure_network_rules(Call& call, const addr::Cidr& range);
 

@@ -59,9 +59,9 @@ Result<void> check(const cni::Request& request) {
 Result<void> status(const cni::Request& request) {
   Call call = TRY(open_call(request));
   TRY(unavailable(net::check_tun_device()));
-  // The rules of isolation are nf_tables', whatever masquerades.
-  TRY(unavailable(TRY(netfilter::make_backend("nftables"))->probe()));
-  TRY(unavailable(TRY(netfilter::make_backend_for("ipMasqBackend", call.config.masq_backend))->probe()));
+  TRY(unavailable(netfilter::make_backend(call.config.backend)->probe()));
+  if (call.config.ip_masq && call.config.masq_backend != call.config.backend)
+    TRY(unavailable(netfilter::make_backend(call.config.masq_backend)->probe()));
   if (!call.config.own_ipam) return ipam::status(request);
   Result<void> last;
   for (const addr::Cidr& range : ranges_of(call)) {

@@ -83,6 +83,31 @@ TEST_CASE("isolated lists: an entry that names an address of the host opens just
   CHECK(box.closes(Protocol::kTcp, Surroundings::kHost, kPort));
 }
 
+TEST_CASE("isolated lists: an address that the host gains is no fault, and the next ADD closes it in the namespace") {
+  const Host host;
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
+  const Sandboxed box;
+  const Json lists = {{"drop", {"203.0.113.0/24:80"}}, {"allow", {"203.0.113.9"}}};
+  box.must_add(lists);
+  const auto in_namespace = [&] {
+    return is_legacy() ? must("iptables-legacy -t mangle -S", box.vm.box.path())
+                       : must("nft list ruleset", box.vm.box.path());
+  };
+  (void)must("ip addr add 198.51.100.77/32 dev lan0");
+  const Answer checked = box.firewall(lists, "CHECK");
+  INFO(checked.text());
+  CHECK(checked.ok());
+  CHECK(in_namespace().find("198.51.100.77") == std::string::npos);
+  box.must_add(lists);
+  CHECK(in_namespace().find("198.51.100.77") != std::string::npos);
+  // Other lists are a fault all the same, and so are rules that somebody took away.
+  (void)must("ip addr del 198.51.100.77/32 dev lan0");
+  CHECK(box.firewall({{"drop", {"203.0.113.0/24:81"}}, {"allow", {"203.0.113.9"}}}, "CHECK").code() == 105);
+  (void)must(is_legacy() ? "iptables-legacy -t mangle -F slicer-vm-lists" : "nft flush chain inet slicer-vm policy",
+             box.vm.box.path());
+  CHECK(box.firewall(lists, "CHECK").code() == 105);
+}
+
 TEST_CASE("isolated lists: a reload closes an open connection") {
   const Host host;
   const Sandboxed box;

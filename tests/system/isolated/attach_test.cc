@@ -42,6 +42,7 @@ void forbid_nfnetlink() {
 }  // namespace
 
 TEST_CASE("isolated: ADD makes a routed TAP and says so by the contract") {
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
   const Host host;
   const Netns box("box");
   const Json result = add(sandbox_conf(), call_in("ADD", box));
@@ -72,6 +73,7 @@ TEST_CASE("isolated: ADD makes a routed TAP and says so by the contract") {
 }
 
 TEST_CASE("isolated: the host's own namespace is refused, and nothing lets it pass") {
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
   const Host host;
   Call how{.command = "ADD", .netns = Host::netns(), .ifname = "tap0"};
   for (const char* override_value : {"", "1"}) {
@@ -86,6 +88,7 @@ TEST_CASE("isolated: the host's own namespace is refused, and nothing lets it pa
 }
 
 TEST_CASE("isolated: a wrong configuration is code 7 before anything is made") {
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
   const Host host;
   const Netns box("box");
   const std::string before = snapshot({.netns = {box.path()}});
@@ -99,6 +102,7 @@ TEST_CASE("isolated: a wrong configuration is code 7 before anything is made") {
 }
 
 TEST_CASE("isolated: DEL leaves nothing, in every way it can be called") {
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
   const Host host;
   const Json conf = sandbox_conf();
   const Netns settled("settled");
@@ -133,6 +137,7 @@ TEST_CASE("isolated: DEL leaves nothing, in every way it can be called") {
 }
 
 TEST_CASE("isolated: a failed ADD leaves nothing") {
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
   const Host host;
   const Netns box("box");
   const Json conf = sandbox_conf();
@@ -165,6 +170,7 @@ TEST_CASE("isolated: a failed ADD leaves nothing") {
 }
 
 TEST_CASE("isolated: CHECK notices whatever is taken away") {
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
   const Host host;
   const Netns box("box");
   const Json conf = sandbox_conf();
@@ -176,22 +182,39 @@ TEST_CASE("isolated: CHECK notices whatever is taken away") {
     std::string line = {};
     bool inside = false;
   };
-  for (const Damage& damage :
-       {Damage{"ip route del 169.254.100.2"}, Damage{"ip neigh del 169.254.100.2 dev " + end},
-        Damage{"nft flush chain inet slicer isolation-forward"}, Damage{"nft delete table inet slicer"},
-        Damage{"sysctl -qw net.ipv4.ip_forward=0"}, Damage{"ip addr flush dev tap0", true},
-        Damage{"ip neigh flush dev tap0 nud permanent", true}, Damage{"tc qdisc del dev tap0 clsact", true},
-        Damage{"ip route del default", true}, Damage{"ip link set " + uplink + " down", true},
-        Damage{"sysctl -qw net.ipv4.conf.tap0.forwarding=0", true},
-        Damage{"sysctl -qw net.ipv4.conf." + uplink + ".forwarding=0", true},
-        Damage{"nft flush chain inet slicer-vm forward", true}, Damage{"nft delete table inet slicer-vm", true},
-        Damage{"ip link del tap0", true}}) {
+  std::vector<Damage> damages{{"ip route del 169.254.100.2"},
+                              {"ip neigh del 169.254.100.2 dev " + end},
+                              {"sysctl -qw net.ipv4.ip_forward=0"},
+                              {"ip addr flush dev tap0", true},
+                              {"ip neigh flush dev tap0 nud permanent", true},
+                              {"tc qdisc del dev tap0 clsact", true},
+                              {"ip route del default", true},
+                              {"ip link set " + uplink + " down", true},
+                              {"sysctl -qw net.ipv4.conf.tap0.forwarding=0", true},
+                              {"sysctl -qw net.ipv4.conf." + uplink + ".forwarding=0", true},
+                              {"ip link del tap0", true}};
+  if (is_legacy()) {
+    for (const char* rule : {"iptables-legacy -t mangle -F slicer-iso-pre", "iptables-legacy -t mangle -F FORWARD",
+                             "iptables-legacy -t mangle -I slicer-iso-inp -j ACCEPT",
+                             "ip6tables-legacy -t mangle -F slicer-iso-shut", "iptables-legacy -t nat -F"})
+      damages.push_back({rule});
+    for (const char* rule : {"iptables-legacy -t mangle -F slicer-vm-fwd", "iptables-legacy -t mangle -F INPUT",
+                             "ip6tables-legacy -t mangle -F slicer-vm-pre", "iptables-legacy -t mangle -F"})
+      damages.push_back({rule, true});
+  } else {
+    for (const char* rule : {"nft flush chain inet slicer isolation-forward", "nft delete table inet slicer"})
+      damages.push_back({rule});
+    for (const char* rule : {"nft flush chain inet slicer-vm forward", "nft delete table inet slicer-vm"})
+      damages.push_back({rule, true});
+  }
+  for (const Damage& damage : damages) {
     CAPTURE(damage.line);
     REQUIRE(call(checked, call_in("CHECK", box)).ok());
     (void)must(damage.line, damage.inside ? box.path() : "");
     const Answer answer = call(checked, call_in("CHECK", box));
     CHECK_FALSE(answer.ok());
     CHECK(answer.msg().find("check") != std::string::npos);
+    CAPTURE(answer.text());
     del(conf, call_in("DEL", box));
     (void)must("sysctl -qw net.ipv4.ip_forward=1");
     // The same block again: an explicit request.
@@ -202,6 +225,7 @@ TEST_CASE("isolated: CHECK notices whatever is taken away") {
 }
 
 TEST_CASE("isolated: GC removes what nobody knows, of its own network alone") {
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
   const Host host;
   const Netns one("one"), two("two"), other("other");
   const Json conf = sandbox_conf();
@@ -227,6 +251,7 @@ TEST_CASE("isolated: GC removes what nobody knows, of its own network alone") {
 }
 
 TEST_CASE("isolated: names as long as DNS allows") {
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
   const Host host;
   const Netns box("box");
   const std::string label(63, 'l');
@@ -240,6 +265,7 @@ TEST_CASE("isolated: names as long as DNS allows") {
 }
 
 TEST_CASE("isolated: a result in every version of the protocol") {
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
   const Host host;
   const Netns box("box");
   for (const char* version : {"0.1.0", "0.2.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"}) {
@@ -252,6 +278,7 @@ TEST_CASE("isolated: a result in every version of the protocol") {
 }
 
 TEST_CASE("isolated: a namespace as `ip netns add` leaves it, without so much as 127.0.0.1") {
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
   const Host host;
   const Surroundings around;
   (void)must("ip netns add bare");
@@ -265,6 +292,7 @@ TEST_CASE("isolated: a namespace as `ip netns add` leaves it, without so much as
 }
 
 TEST_CASE("isolated: a second VM in one namespace is refused, and the first one keeps its rules") {
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
   const Host host;
   const Netns box("box");
   const Json result = add(sandbox_conf(), call_in("ADD", box));
@@ -281,6 +309,7 @@ TEST_CASE("isolated: a second VM in one namespace is refused, and the first one 
 }
 
 TEST_CASE("isolated: of two ADDs at once in one namespace one keeps its rules, whoever was where first") {
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
   const Host host;
   const Netns box("box");
   const Json result = add(sandbox_conf(), call_in("ADD", box));
@@ -305,6 +334,7 @@ TEST_CASE("isolated: of two ADDs at once in one namespace one keeps its rules, w
 }
 
 TEST_CASE("isolated: a table that a killed DEL left in the namespace is no obstacle to the next VM there") {
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
   const Host host;
   const Netns box("box");
   const Json first = add(sandbox_conf(), call_in("ADD", box));
@@ -317,8 +347,10 @@ TEST_CASE("isolated: a table that a killed DEL left in the namespace is no obsta
 }
 
 TEST_CASE("isolated: STATUS says when nf_tables is missing, also where masquerade is iptables'") {
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
   const Host host;
   Json conf = sandbox_conf();
+  conf.erase("backend");
   conf["ipMasqBackend"] = "iptables";
   if (const Answer here = call(conf, {.command = "STATUS"}); !here.ok()) SLICER_SKIP("no legacy tables: " + here.msg());
   const pid_t pid = fork();

@@ -38,6 +38,7 @@ void write_ipam(const std::string& address) {
 }  // namespace
 
 TEST_CASE("isolated blocks: those that the host uses are skipped, one by one") {
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
   const Host host;
   const auto box = boxes(3);
   (void)must("ip link add up0 type bridge");
@@ -65,6 +66,7 @@ TEST_CASE("isolated blocks: those that the host uses are skipped, one by one") {
 }
 
 TEST_CASE("isolated blocks: one that was given back comes again last, whatever other networks do meanwhile") {
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
   const Host host;
   const auto box = boxes(4);
   const Json one = with(sandbox_conf(), "range", "169.254.100.0/24");
@@ -79,6 +81,7 @@ TEST_CASE("isolated blocks: one that was given back comes again last, whatever o
 }
 
 TEST_CASE("isolated blocks: a skip is paid once") {
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
   const Host host;
   const auto box = boxes(2);
   (void)must("ip link add up0 type bridge");
@@ -104,6 +107,7 @@ TEST_CASE("isolated blocks: a skip is paid once") {
 }
 
 TEST_CASE("isolated blocks: well-known addresses are never given") {
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
   const Host host;
   const auto box = boxes(3);
   CHECK(given(with(sandbox_conf(), "range", "169.254.1.0/29"), *box[0], "vm-0") == "169.254.1.6");
@@ -112,6 +116,7 @@ TEST_CASE("isolated blocks: well-known addresses are never given") {
 }
 
 TEST_CASE("isolated blocks: an explicit range that is full says so, a network without one moves on") {
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
   const Host host;
   const auto box = boxes(3);
   const Json conf = with(sandbox_conf(), "range", "192.0.2.4/30");
@@ -133,6 +138,7 @@ TEST_CASE("isolated blocks: an explicit range that is full says so, a network wi
 }
 
 TEST_CASE("isolated blocks: overlapping ranges of other networks and other data directories share no block") {
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
   const Host host;
   const auto box = boxes(6);
   std::set<std::string> seen;
@@ -146,6 +152,7 @@ TEST_CASE("isolated blocks: overlapping ranges of other networks and other data 
 }
 
 TEST_CASE("isolated blocks: sixteen ADDs at once, of two data directories, then sixteen DELs") {
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
   const Host host;
   const auto box = boxes(16);
   (void)settled_snapshot(sandbox_conf(), call_in("ADD", *box[0]));
@@ -175,6 +182,7 @@ TEST_CASE("isolated blocks: sixteen ADDs at once, of two data directories, then 
 }
 
 TEST_CASE("isolated blocks: a restarted VM gets the address it asks for, or is told that it is in use") {
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
   const Host host;
   const auto box = boxes(3);
   Call how = call_in("ADD", *box[0], "vm-0");
@@ -189,6 +197,7 @@ TEST_CASE("isolated blocks: a restarted VM gets the address it asks for, or is t
 }
 
 TEST_CASE("isolated blocks: another IPAM's block with a well-known address is refused, and given back") {
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
   const Host host;
   const Netns box("box");
   Json conf = sandbox_conf();

@@ -16,8 +16,32 @@ inline constexpr const char* kPlugin = "slicer-isolated";
 /// (tests/system/CMakeLists.txt: BOTH_BACKENDS).
 inline Json sandbox_conf(const std::string& name = "sandbox") {
   Json conf = {{"cniVersion", "1.1.0"}, {"name", name}, {"type", kPlugin}, {"range", "169.254.100.0/22"}};
-  if (const char* backend = getenv("SLICER_BACKEND"); backend != nullptr) conf["ipMasqBackend"] = backend;
+  if (const char* backend = getenv("SLICER_BACKEND"); backend != nullptr) conf["backend"] = backend;
   return conf;
+}
+
+/// Whether the case runs for the iptables backend.
+inline bool is_legacy() {
+  const char* name = getenv("SLICER_BACKEND");
+  return name != nullptr && std::string(name) == "iptables";
+}
+
+/// What the case cannot do without.
+inline std::string missing_for_backend() {
+  if (!is_legacy()) return {};
+  const Outcome listed = run({"unshare", "-n", "iptables-legacy", "-t", "mangle", "-S"});
+  if (listed.exit_code == 127) return "needs the program iptables-legacy";
+  return listed.ok() ? "" : "this kernel has no legacy tables: " + listed.err;
+}
+
+/// Takes away all rules in a VM's namespace, or (empty) all of isolated networks on the host.
+inline void drop_rules(const std::string& netns = {}) {
+  if (!is_legacy())
+    return (void)must(netns.empty() ? "nft delete table inet slicer" : "nft delete table inet slicer-vm", netns);
+  for (const std::string program : {"iptables-legacy", "ip6tables-legacy"}) {
+    (void)must(program + " -t mangle -F", netns);
+    (void)must(program + " -t mangle -X", netns);
+  }
 }
 
 inline Call call_in(const std::string& command, const Netns& netns, const std::string& id = "vm-1") {

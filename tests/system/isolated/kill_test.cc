@@ -44,6 +44,7 @@ void collect() {
 }  // namespace
 
 TEST_CASE("isolated kill: ADD, then DEL") {
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
   const Host host;
   const Netns box("box");
   sweep({.call = call_in("ADD", box),
@@ -52,6 +53,7 @@ TEST_CASE("isolated kill: ADD, then DEL") {
 }
 
 TEST_CASE("isolated kill: DEL, then DEL") {
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
   const Host host;
   const Netns box("box");
   sweep({.call = call_in("DEL", box),
@@ -61,12 +63,14 @@ TEST_CASE("isolated kill: DEL, then DEL") {
 }
 
 TEST_CASE("isolated kill: ADD, then GC") {
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
   const Host host;
   const Netns box("box");
   sweep({.call = call_in("ADD", box), .clean_up = collect, .seen = {.netns = {box.path()}}, .step = 2});
 }
 
 TEST_CASE("isolated kill: DEL, then GC") {
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
   const Host host;
   const Netns box("box");
   sweep({.call = call_in("DEL", box),
@@ -77,6 +81,7 @@ TEST_CASE("isolated kill: DEL, then GC") {
 }
 
 TEST_CASE("isolated kill: ADD, then the namespace goes, then DEL") {
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
   const Host host;
   const Netns settled("settled");
   const std::string before = settled_snapshot(sandbox_conf(), call_in("ADD", settled));

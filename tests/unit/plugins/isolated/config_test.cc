@@ -40,14 +40,15 @@ TEST_CASE("isolated config: nothing but a name is needed") {
 
 TEST_CASE("isolated config: every key is read") {
   const Result<Config> config = parse(R"({"range": "192.0.2.0/24", "mtu": 1400, "ipMasq": false,
-    "ipMasqBackend": "nftables", "owner": 64055, "group": 108, "macspoofchk": true, "ipspoofchk": true,
+    "backend": "iptables", "ipMasqBackend": "nftables", "owner": 64055, "group": 108, "macspoofchk": true, "ipspoofchk": true,
     "dns": {"nameservers": ["192.0.2.53"]}, "runtimeConfig": {"mac": "02:00:5e:00:53:01"},
     "ipam": {"type": "slicer-ipam", "dataDir": "/run/x", "routes": [{"dst": "0.0.0.0/0"}]}})");
   REQUIRE(config.has_value());
   CHECK(config->range->text() == "192.0.2.0/24");
   CHECK(config->mtu_bytes == 1400);
   CHECK_FALSE(config->ip_masq);
-  CHECK(config->masq_backend == "nftables");
+  CHECK(config->backend == netfilter::BackendName::kIptables);
+  CHECK(config->masq_backend == netfilter::BackendName::kNftables);
   CHECK(config->owner.user == 64055);
   CHECK(config->owner.group == 108);
   CHECK(config->dns.nameservers == std::vector<std::string>{"192.0.2.53"});
@@ -87,6 +88,8 @@ TEST_CASE("isolated config: a wrong key is named with its value") {
   CHECK(refuses(R"({"mtu": "big"})", "\"mtu\""));
   CHECK(refuses(R"({"ipMasq": 1})", "\"ipMasq\""));
   CHECK(refuses(R"({"ipMasqBackend": "pf"})", "\"ipMasqBackend\""));
+  CHECK(refuses(R"({"backend": "pf"})", "\"backend\""));
+  CHECK(refuses(R"({"dns": {"nameservers": ["ns.example"]}})", "ns.example"));
   CHECK(refuses(R"({"macspoofchk": false})", "\"macspoofchk\": false"));
   CHECK(refuses(R"({"ipspoofchk": false})", "\"ipspoofchk\": false"));
   CHECK(refuses(R"({"owner": -1})", "\"owner\""));
