@@ -148,21 +148,7 @@ Result<std::optional<int>> find_fdb_port(RouteSocket& ns, int bridge, const addr
   return port;
 }
 
-namespace {
-
-/// Whose guest has no permanent neighbour entry of ours (any more).
-Result<unsigned> remove_dead_proxies(RouteSocket& ns, int bridge) {
-  unsigned removed = 0;
-  for (const addr::Ip& ip : TRY(list_proxy_neighbours(ns, bridge))) {
-    const std::optional<Neighbour> guest = TRY(find_neighbour(ns, bridge, ip));
-    if (guest && guest->protocol == kNeighbourProtocol) continue;
-    TRY(delete_proxy_neighbour(ns, bridge, ip));
-    ++removed;
-  }
-  return removed;
-}
-
-}  // namespace
+namespace {}  // namespace
 
 Result<unsigned> remove_dead_neighbours(RouteSocket& ns, int bridge) {
   unsigned removed = 0;
@@ -174,7 +160,7 @@ Result<unsigned> remove_dead_neighbours(RouteSocket& ns, int bridge) {
     TRY(delete_neighbour(ns, bridge, each.ip));
     ++removed;
   }
-  return removed + TRY(remove_dead_proxies(ns, bridge));
+  return removed;
 }
 
 Result<std::vector<int>> list_ports(RouteSocket& ns, int bridge) {

@@ -52,8 +52,7 @@ Result<void> delete_fdb_entry(RouteSocket& ns, int port, const addr::Mac& mac, s
 Result<std::optional<int>> find_fdb_port(RouteSocket& ns, int bridge, const addr::Mac& mac,
                                          std::optional<uint16_t> vlan = {});
 
-/// Removes the neighbour entries of ours on `bridge` whose MAC has no FDB entry on a port: their guest is gone; and
-/// then the proxy entries of ours for addresses without such a neighbour.
+/// Removes the neighbour entries of ours on `bridge` whose MAC has no FDB entry on a port: their guest is gone.
 /// @return how many
 Result<unsigned> remove_dead_neighbours(RouteSocket& ns, int bridge);
 

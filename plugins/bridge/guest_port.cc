@@ -17,9 +17,18 @@ constexpr uint16_t kDefaultVlan = 1;
 
 bool is_pinned(const Config& config) { return config.device == Device::kTap || config.guard_mac; }
 
-net::PortFlags flags_of(const Config& config) {
+/// slicer-firewall has segregated the bridge (docs/slicer-firewall.md, "VM to VM"), maybe for another network: it marks
+/// the bridge and then isolates the ports that are there, so one that reads the mark as a port is not forgotten.
+Result<bool> is_segregated(const Config& config) {
+  const Result<std::string> mark = net::read_sysctl(nullptr, "net/ipv4/conf/" + config.bridge + "/proxy_arp_pvlan");
+  if (!mark && mark.error().kind == Kind::kNotFound) return false;
+  if (!mark) return std::unexpected(mark.error());
+  return *mark == "1";
+}
+
+net::PortFlags flags_of(const Config& config, bool segregated) {
   net::PortFlags flags;
-  if (config.port_isolation) flags.isolated = true;
+  if (config.port_isolation || segregated) flags.isolated = true;
   if (config.guard_mac) flags.locked = true;
   if (config.hairpin) flags.hairpin = true;
   return flags;
@@ -30,7 +39,6 @@ net::PortGuest port_guest(const Config& config, const Bridge& bridge, int port, 
   // The host speaks to a VLAN's guests by another link, which learns them as any host does.
   if (bridge.gateway_index == bridge.index) entry.ips = guest.ips;
   if (config.vlan != 0) entry.vlan = config.vlan;
-  entry.flags = flags_of(config);
   return entry;
 }
 
@@ -101,9 +109,11 @@ Result<void> check_port_vlans(Call& call, int port, const std::string& what) {
 
 Result<void> attach_guest(Call& call, const Bridge& bridge, int port, const GuestPlan& guest, Undo& undo) {
   TRY(set_port_vlans(call, port));
-  if (!is_pinned(call.config)) return net::set_port_flags(call.host, port, flags_of(call.config));
+  const net::PortFlags flags = flags_of(call.config, TRY(is_segregated(call.config)));
+  if (!is_pinned(call.config)) return net::set_port_flags(call.host, port, flags);
   TRY(refuse_taken_mac(call, bridge, guest));
-  const net::PortGuest entry = port_guest(call.config, bridge, port, guest);
+  net::PortGuest entry = port_guest(call.config, bridge, port, guest);
+  entry.flags = flags;
   undo.push("remove guest's entries", [&call, entry] { return net::remove_port_guest(call.host, entry); });
   return net::attach_port_guest(call.host, entry);
 }
@@ -113,7 +123,8 @@ Result<void> check_guest(Call& call, const Bridge& bridge, int port, const Guest
   const std::string what = fmt::format("port of '{}' on bridge '{}'", call.attachment.ifname, config.bridge);
   const net::PortFlags flags = TRY(net::get_port_flags(call.host, port));
   // Not set as read: the kernel does not know the flag, so ADD could not set it either.
-  if (config.port_isolation && !flags.isolated.value_or(true)) return std::unexpected(mismatch(what, "not isolated"));
+  const bool isolated = config.port_isolation || TRY(is_segregated(config));
+  if (isolated && !flags.isolated.value_or(true)) return std::unexpected(mismatch(what, "not isolated"));
   if (config.guard_mac && !flags.locked.value_or(true)) return std::unexpected(mismatch(what, "not locked"));
   if (config.hairpin && !flags.hairpin.value_or(true)) return std::unexpected(mismatch(what, "hairpin mode is off"));
   TRY(check_port_vlans(call, port, what));

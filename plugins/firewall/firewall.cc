@@ -15,6 +15,7 @@
 #include "plugins/firewall/config.h"
 #include "plugins/firewall/isolated_side.h"
 #include "plugins/firewall/macvtap_side.h"
+#include "plugins/firewall/proxy_record.h"
 #include "plugins/firewall/segregation.h"
 
 namespace slicer::firewall {
@@ -90,7 +91,7 @@ Result<void> check_gateway(Call& call) {
   if (call.subnets.empty())
     return fail(Kind::kInvalidConfig, place + ": the VM has no address, the network no gateway", hint);
   for (const addr::Cidr& subnet : call.subnets) {
-    const auto standing = TRY(net::list_addresses(call.host, call.side.bridge_index, subnet.family()));
+    const auto standing = TRY(net::list_addresses(call.host, call.side.gateway_index, subnet.family()));
     const bool routed =
         std::ranges::any_of(standing, [&](const net::LinkAddress& one) { return subnet.contains(one.address.ip); });
     if (!routed)
@@ -139,12 +140,14 @@ Result<Call> open_call(const cni::Request& request) {
     call.guests.push_back(ip.address.ip);
     call.subnets.push_back(ip.address.network());
   }
+  TRY(find_gateway(call.host, call.side, call.subnets));
   TRY(check_enforceable(call));
   const Config& set = call.config;
   call.was_segregated = TRY(is_segregated(call.side));
-  call.segregated = !call.side.bridge.empty() && (call.was_segregated || set.ingress == netfilter::Ingress::kIsolated ||
-                                                  needs_segregation(set.lists, call.subnets) ||
-                                                  (set.own && needs_segregation(*set.own, call.subnets)));
+  call.segregated =
+      !call.side.bridge.empty() &&
+      (call.was_segregated || TRY(is_marked(call.side)) || set.ingress == netfilter::Ingress::kIsolated ||
+       needs_segregation(set.lists, call.subnets) || (set.own && needs_segregation(*set.own, call.subnets)));
   return call;
 }
 
@@ -181,9 +184,9 @@ std::optional<netfilter::NetworkRules> wanted_rules(const Call& call) {
   netfilter::NetworkRules rules{
       .network = call.config.network,
       .forward = netfilter::Forward{
-          .bridge = call.side.bridge, .subnets = call.subnets, .admin_chain = call.config.admin_chain}};
+          .bridge = call.side.gateway, .subnets = call.subnets, .admin_chain = call.config.admin_chain}};
   rules.policy = policy_rules(call);
-  rules.listed_bridge = call.side.bridge;
+  rules.listed_bridge = call.side.gateway;
   return rules;
 }
 
@@ -205,15 +208,20 @@ std::unique_ptr<netfilter::Backend> cleanup_backend(const cni::Request& request)
 }
 
 Result<void> delete_proxies(const cni::Request& request) {
+  TRY(remove_recorded_proxies(attachment_of(request)));
   if (!request.conf.prev_result) return {};
   std::vector<addr::Ip> guests;
-  for (const cni::IpConfig& ip : request.conf.prev_result->ips)
-    if (!ip.address.ip.is_v4()) guests.push_back(ip.address.ip);
+  std::vector<addr::Cidr> subnets;
+  for (const cni::IpConfig& ip : request.conf.prev_result->ips) {
+    if (ip.address.ip.is_v4()) continue;
+    guests.push_back(ip.address.ip);
+    subnets.push_back(ip.address.network());
+  }
   if (guests.empty()) return {};
   net::RouteSocket host = TRY(net::RouteSocket::open());
-  const Result<HostSide> side =
-      find_host_side(host, *request.conf.prev_result, request.host_netns ? request.env.netns : "");
+  Result<HostSide> side = find_host_side(host, *request.conf.prev_result, request.host_netns ? request.env.netns : "");
   if (!side) return {};  // its links are gone, and the entries with the bridge
+  TRY(find_gateway(host, *side, subnets));
   return remove_proxies(host, *side, guests);
 }
 
@@ -230,6 +238,8 @@ Result<cni::CniResult> add(const cni::Request& request) {
   if (call.macvtap) TRY(ensure_macvtap_lists(*call.macvtap));
   if (call.segregated) {
     if (rules && !call.was_segregated) TRY(call.backend->ensure(without_vms(*rules)));
+    if (TRY(write_proxy_record(call.attachment, call.side.gateway, call.guests)))
+      undo.push("remove record of proxy entries", [&call] { return delete_proxy_record(call.attachment); });
     std::vector<addr::Ip> added = TRY(without_proxy(call.host, call.segregation()));
     undo.push("remove proxy entries",
               [&call, added = std::move(added)] { return remove_proxies(call.host, call.side, added); });
@@ -266,6 +276,7 @@ Result<void> gc(const cni::Request& request) {
   const auto backend = cleanup_backend(request);
   Result<void> isolated = close_stale_isolated(request.conf.name, *request.conf.valid_attachments);
   Result<void> lists = remove_stale_macvtap_lists(request.conf.name, *request.conf.valid_attachments);
+  Result<void> proxies = remove_stale_proxies(request.conf.name, *request.conf.valid_attachments);
   Result<void> vms = backend->remove_vms(request.conf.name, [&](const std::string& mark) {
     return std::ranges::none_of(*request.conf.valid_attachments, [&](const cni::ValidAttachment& one) {
       return is_owner(mark, {.network = request.conf.name, .container_id = one.container_id, .ifname = one.ifname});
@@ -273,6 +284,7 @@ Result<void> gc(const cni::Request& request) {
   });
   TRY(std::move(isolated));
   TRY(std::move(lists));
+  TRY(std::move(proxies));
   return vms;
 }
 

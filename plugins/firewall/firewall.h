@@ -8,7 +8,7 @@ namespace slicer::firewall {
 
 /// Makes the network's rules stand and hands prevResult on unchanged.
 Result<cni::CniResult> add(const cni::Request& request);
-/// Removes what is the attachment's: its own lists, proxy entries (by prevResult), openings of the host. Absent is
+/// Removes what is the attachment's: its own lists, proxy entries, openings of the host. Absent is
 /// success.
 Result<void> del(const cni::Request& request);
 /// Error: kMismatch when a rule is gone.

@@ -2,7 +2,25 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
+#include "lib/net/address.h"
+
 namespace slicer::firewall {
+namespace {
+
+Result<bool> has_address_in(net::RouteSocket& host, int link, const std::vector<addr::Cidr>& subnets) {
+  for (const addr::Cidr& subnet : subnets)
+    for (const net::LinkAddress& one : TRY(net::list_addresses(host, link, subnet.family())))
+      if (subnet.contains(one.address.ip)) return true;
+  return false;
+}
+
+bool is_number(const std::string& text) {
+  return !text.empty() && std::ranges::all_of(text, [](char one) { return one >= '0' && one <= '9'; });
+}
+
+}  // namespace
 
 Result<HostSide> find_host_side(net::RouteSocket& host, const cni::CniResult& result, const std::string& host_netns) {
   HostSide side;
@@ -20,6 +38,8 @@ Result<HostSide> find_host_side(net::RouteSocket& host, const cni::CniResult& re
     if (link->kind == "bridge" && side.bridge.empty()) {
       side.bridge = link->name;
       side.bridge_index = link->index;
+      side.gateway = link->name;
+      side.gateway_index = link->index;
     } else {
       others.push_back(std::move(*link));
     }
@@ -30,6 +50,24 @@ Result<HostSide> find_host_side(net::RouteSocket& host, const cni::CniResult& re
   for (const net::Link& link : others)
     if (!side.bridge.empty() && link.master == side.bridge_index) side.ports.push_back(link.index);
   return side;
+}
+
+Result<std::vector<net::Link>> list_vlan_gateways(net::RouteSocket& host, const std::string& bridge) {
+  const std::string prefix = bridge + ".";
+  std::vector<net::Link> links = TRY(net::list_links(host, prefix));
+  std::erase_if(links, [&](const net::Link& link) { return !is_number(link.name.substr(prefix.size())); });
+  return links;
+}
+
+Result<void> find_gateway(net::RouteSocket& host, HostSide& side, const std::vector<addr::Cidr>& subnets) {
+  if (side.bridge.empty() || subnets.empty() || TRY(has_address_in(host, side.bridge_index, subnets))) return {};
+  for (const net::Link& link : TRY(list_vlan_gateways(host, side.bridge))) {
+    if (!TRY(has_address_in(host, link.index, subnets))) continue;
+    side.gateway = link.name;
+    side.gateway_index = link.index;
+    return {};
+  }
+  return {};
 }
 
 }  // namespace slicer::firewall

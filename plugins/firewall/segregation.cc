@@ -23,6 +23,32 @@ Result<void> set_if_there(const std::string& key, const std::string& value) {
   return {};
 }
 
+/// The links of the host's that VMs of the bridge have for a gateway.
+struct Gateways {
+  std::vector<std::string> names = {};
+  std::vector<int> ports = {};  ///< of the bridge that lead to the host: they stay open to all
+};
+
+Result<Gateways> gateways_of(net::RouteSocket& host, const HostSide& side) {
+  Gateways gateways{.names = {side.bridge}};
+  for (const net::Link& link : TRY(list_vlan_gateways(host, side.bridge))) {
+    gateways.names.push_back(link.name);
+    if (link.peer_index != 0) gateways.ports.push_back(link.peer_index);
+  }
+  return gateways;
+}
+
+/// The host answers on the link for all VMs, and sends none of them to another. The delay comes last: by it one knows
+/// that all is done.
+Result<void> answer_for_all(const std::string& link) {
+  (void)TRY(net::ensure_sysctl(nullptr, mark_key(link), "1"));
+  // A redirect would tell a VM what its bridge does not carry.
+  (void)TRY(net::ensure_sysctl(nullptr, "net/ipv4/conf/" + link + "/send_redirects", "0"));
+  TRY(set_if_there("net/ipv6/conf/" + link + "/proxy_ndp", "1"));
+  TRY(set_if_there(delay_key(link, 6), "0"));
+  return {};
+}
+
 Result<void> add_proxy(net::RouteSocket& host, int bridge, const addr::Ip& ip) {
   if (ip.is_v4()) return {};
   return net::ensure_proxy_neighbour(host, bridge, ip);
@@ -32,24 +58,28 @@ Result<void> add_proxy(net::RouteSocket& host, int bridge, const addr::Ip& ip) {
 // ADD. The delay comes last: a call that was killed before it does all of it again.
 Result<void> segregate(net::RouteSocket& host, const HostSide& side) {
   (void)TRY(net::ensure_sysctl(nullptr, mark_key(side.bridge), "1"));
+  const Gateways gateways = TRY(gateways_of(host, side));
   for (const int port : TRY(net::list_ports(host, side.bridge_index))) {
+    if (std::ranges::find(gateways.ports, port) != gateways.ports.end()) continue;
     const Result<void> set = net::set_port_flags(host, port, {.isolated = true});
     if (!set && set.error().kind != Kind::kNotFound) return set;  // gone meanwhile
   }
-  // A redirect would tell a VM what its bridge does not carry.
-  (void)TRY(net::ensure_sysctl(nullptr, "net/ipv4/conf/" + side.bridge + "/send_redirects", "0"));
-  TRY(set_if_there("net/ipv6/conf/" + side.bridge + "/proxy_ndp", "1"));
-  for (const net::Neighbour& guest : TRY(net::list_neighbours(host, side.bridge_index)))
-    TRY(add_proxy(host, side.bridge_index, guest.ip));
-  TRY(set_if_there(delay_key(side.bridge, 6), "0"));
-  (void)TRY(net::ensure_sysctl(nullptr, delay_key(side.bridge, 4), "0"));
+  for (const std::string& link : gateways.names) TRY(answer_for_all(link));
+  for (const net::Neighbour& guest : TRY(net::list_neighbours(host, side.gateway_index)))
+    TRY(add_proxy(host, side.gateway_index, guest.ip));
+  for (const std::string& link : gateways.names) (void)TRY(net::ensure_sysctl(nullptr, delay_key(link, 4), "0"));
   return {};
+}
+
+Result<bool> answers_for_all(const std::string& link) {
+  if (TRY(net::read_sysctl(nullptr, mark_key(link))) != "1") return false;
+  return TRY(net::read_sysctl(nullptr, delay_key(link, 4))) == "0";
 }
 
 Error mismatch(const HostSide& side, const std::string& cause) {
   return {.kind = Kind::kMismatch,
-          .message = fmt::format("check bridge '{}', whose VMs must reach each other through the host: {}", side.bridge,
-                                 cause),
+          .message = fmt::format("check bridge '{}', whose VMs must reach each other through the host: {}",
+                                 side.gateway, cause),
           .hint = "the next ADD on this network puts it right"};
 }
 
@@ -67,21 +97,25 @@ bool needs_segregation(const netfilter::CompiledPolicy& policy, const std::vecto
 
 Result<bool> is_segregated(const HostSide& side) {
   if (side.bridge.empty()) return false;
-  if (TRY(net::read_sysctl(nullptr, mark_key(side.bridge))) != "1") return false;
-  return TRY(net::read_sysctl(nullptr, delay_key(side.bridge, 4))) == "0";
+  if (!TRY(answers_for_all(side.bridge))) return false;
+  return side.gateway == side.bridge || TRY(answers_for_all(side.gateway));
+}
+
+Result<bool> is_marked(const HostSide& side) {
+  return !side.bridge.empty() && TRY(net::read_sysctl(nullptr, mark_key(side.bridge))) == "1";
 }
 
 Result<std::vector<addr::Ip>> without_proxy(net::RouteSocket& host, const SegregationSpec& spec) {
   std::vector<addr::Ip> missing;
   for (const addr::Ip& ip : spec.guests)
-    if (!ip.is_v4() && !TRY(net::has_proxy_neighbour(host, spec.side.bridge_index, ip))) missing.push_back(ip);
+    if (!ip.is_v4() && !TRY(net::has_proxy_neighbour(host, spec.side.gateway_index, ip))) missing.push_back(ip);
   return missing;
 }
 
 Result<void> ensure_segregated(net::RouteSocket& host, const SegregationSpec& spec) {
   if (!TRY(is_segregated(spec.side))) TRY(segregate(host, spec.side));
   for (const int port : spec.side.ports) TRY(net::set_port_flags(host, port, {.isolated = true}));
-  for (const addr::Ip& ip : spec.guests) TRY(add_proxy(host, spec.side.bridge_index, ip));
+  for (const addr::Ip& ip : spec.guests) TRY(add_proxy(host, spec.side.gateway_index, ip));
   return {};
 }
 
@@ -93,7 +127,7 @@ Result<void> check_segregated(net::RouteSocket& host, const SegregationSpec& spe
     if (!flags.isolated.value_or(true)) return std::unexpected(mismatch(spec.side, "the VM's port is not isolated"));
   }
   for (const addr::Ip& ip : spec.guests) {
-    if (ip.is_v4() || TRY(net::has_proxy_neighbour(host, spec.side.bridge_index, ip))) continue;
+    if (ip.is_v4() || TRY(net::has_proxy_neighbour(host, spec.side.gateway_index, ip))) continue;
     return std::unexpected(mismatch(spec.side, fmt::format("no proxy neighbour entry for '{}'", ip.text())));
   }
   return {};
@@ -102,7 +136,7 @@ Result<void> check_segregated(net::RouteSocket& host, const SegregationSpec& spe
 Result<void> remove_proxies(net::RouteSocket& host, const HostSide& side, const std::vector<addr::Ip>& guests) {
   if (side.bridge.empty()) return {};
   for (const addr::Ip& ip : guests)
-    if (!ip.is_v4()) TRY(net::delete_proxy_neighbour(host, side.bridge_index, ip));
+    if (!ip.is_v4()) TRY(net::delete_proxy_neighbour(host, side.gateway_index, ip));
   return {};
 }
 

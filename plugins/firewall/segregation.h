@@ -15,8 +15,10 @@ namespace slicer::firewall {
 /// link-local or a multicast one.
 bool needs_segregation(const netfilter::CompiledPolicy& policy, const std::vector<addr::Cidr>& subnets);
 
-/// Whether the bridge has been segregated, wholly. Two reads of /proc.
+/// Whether the bridge has been segregated, wholly. Two reads of /proc (of a VLAN's gateway two more).
 Result<bool> is_segregated(const HostSide& side);
+/// Whether somebody has begun to: its ports are isolated.
+Result<bool> is_marked(const HostSide& side);
 
 /// What one attachment needs.
 struct SegregationSpec {
