@@ -1,5 +1,6 @@
 #include "lib/netfilter/choice.h"
 
+#include <algorithm>
 #include <type_traits>
 #include <utility>
 
@@ -16,18 +17,18 @@ class Chosen final : public Backend {
  public:
   explicit Chosen(BackendName name) : name_(name) {}
 
+  // What an earlier "backend" left goes when its successor stands: nothing is open meanwhile.
   Result<void> ensure(const NetworkRules& rules) override {
-    if (!TRY(is_in_iptables(rules.network))) {
-      TRY(nftables_->ensure(rules));
-      if (!legacy_) return {};
-      TRY(where_libiptc_is(list_in_legacy(listed(rules))));
-      if (!rules.forward) return {};
-      return where_libiptc_is(ensure_legacy_opening(rules.network, *rules.forward));
+    const bool legacy = TRY(is_in_iptables(rules.network));
+    const NetworkParts left = TRY(find_left(rules, legacy));
+    if (left.policy) {
+      NetworkRules whole = rules;
+      TRY(take_vms_along(whole, legacy ? *nftables_ : *iptables_));
+      TRY(legacy ? ensure_in_iptables(whole) : ensure_in_nftables(whole));
+    } else {
+      TRY(legacy ? ensure_in_iptables(rules) : ensure_in_nftables(rules));
     }
-    legacy_ = true;  // from here on there may be something to remove
-    TRY(iptables_->ensure(rules));
-    if (rules.policy && rules.policy->ingress != Ingress::kOpen) TRY(list_in_legacy(TRY(nft_listed_bridges())));
-    return in_nftables_too(rules, &Backend::ensure);
+    return leave(rules.network, left, legacy);
   }
 
   Result<void> check(const NetworkRules& rules) override {
@@ -60,6 +61,61 @@ class Chosen final : public Backend {
   Result<void> probe() override { return name_ == BackendName::kIptables ? iptables_->probe() : nftables_->probe(); }
 
  private:
+  Result<void> ensure_in_nftables(const NetworkRules& rules) {
+    TRY(nftables_->ensure(rules));
+    if (!legacy_) return {};
+    TRY(where_libiptc_is(list_in_legacy(listed(rules))));
+    if (!rules.forward) return {};
+    return where_libiptc_is(ensure_legacy_opening(rules.network, *rules.forward));
+  }
+
+  Result<void> ensure_in_iptables(const NetworkRules& rules) {
+    legacy_ = true;  // from here on there may be something to remove
+    TRY(iptables_->ensure(rules));
+    if (rules.policy && rules.policy->ingress != Ingress::kOpen) TRY(list_in_legacy(TRY(nft_listed_bridges())));
+    return in_nftables_too(rules, &Backend::ensure);
+  }
+
+  /// What of these rules' kind stands in the backend that is not theirs. With kAuto a network stays where it is.
+  Result<NetworkParts> find_left(const NetworkRules& rules, bool legacy) {
+    if (name_ == BackendName::kAuto || (!legacy && !legacy_)) return NetworkParts{};
+    Result<NetworkParts> parts =
+        legacy ? parts_in_nftables(rules.network) : where_libiptc_is(parts_in_legacy(rules.network));
+    if (!parts && legacy && parts.error().kind == Kind::kUnsupportedKernel) return NetworkParts{};
+    if (!parts) return parts;
+    parts->masquerade = parts->masquerade && !rules.masquerade.empty();
+    parts->policy = parts->policy && rules.policy.has_value();
+    return parts;
+  }
+
+  /// VMs with a policy of their own, other than those of the call, keep it.
+  static Result<void> take_vms_along(NetworkRules& rules, Backend& from) {
+    const PoliciesInForce standing = TRY(from.list_policies(rules.network));
+    for (const VmInForce& vm : standing.vms) {
+      const auto known = [&](const VmPolicy& one) { return vm_mark(one.owner) == vm.owner; };
+      const auto policy = standing.policies.find(vm.policy);
+      if (policy == standing.policies.end()) continue;
+      auto there = std::ranges::find_if(rules.policy->vms, known);
+      // One of the call has its addresses and its policy by the call.
+      if (there != rules.policy->vms.end() && (!there->own || *there->own != policy->second.policy)) continue;
+      if (there == rules.policy->vms.end())
+        there = rules.policy->vms.insert(there, {.owner = vm.owner, .own = policy->second.policy});
+      if (std::ranges::find(there->addresses, vm.address) == there->addresses.end())
+        there->addresses.push_back(vm.address);
+    }
+    return {};
+  }
+
+  Result<void> leave(const std::string& network, const NetworkParts& left, bool legacy) {
+    Backend& other = legacy ? *nftables_ : *iptables_;
+    if (left.policy) {
+      TRY(other.remove_vms(network, [](const std::string&) { return true; }));
+      TRY(other.ensure({.network = network, .policy = PolicyRules{}}));
+    }
+    if (!left.masquerade) return {};
+    return legacy ? remove_nft_masquerade(network) : remove_legacy_masquerade(network);
+  }
+
   Result<bool> is_in_iptables(const std::string& network) {
     if (name_ != BackendName::kAuto) return name_ == BackendName::kIptables;
     if (!legacy_) return false;

@@ -4,7 +4,7 @@
 #include <array>
 
 #include "lib/netfilter/iptables.h"
-#include "lib/netfilter/iptables_plan.h"
+#include "lib/netfilter/iptables_place.h"
 
 namespace slicer::netfilter {
 namespace {
@@ -106,6 +106,24 @@ Result<bool> is_network_in_legacy(const std::string& network) {
       found = found || session.has_chain(ipt_chain(part, network));
   }));
   return found;
+}
+
+Result<NetworkParts> parts_in_legacy(const std::string& network) {
+  NetworkParts parts;
+  TRY(look_at_tables([&](Family, IptTable table, const IptSession& session) {
+    const auto has = [&](IptPart part) { return session.has_chain(ipt_chain(part, network)); };
+    if (table == IptTable::kNat) parts.masquerade = parts.masquerade || has(IptPart::kMasquerade);
+    if (table == IptTable::kMangle) parts.policy = parts.policy || has(IptPart::kEgress) || has(IptPart::kIngress);
+  }));
+  return parts;
+}
+
+Result<void> remove_legacy_masquerade(const std::string& network) {
+  std::vector<IptPlace> places;
+  for (const Family family : kFamilies)
+    if (is_in_use(family, IptTable::kNat)) places.push_back({.table = IptTable::kNat, .family = family});
+  return change_places(
+      places, [&](const IptImage& standing) { return plan_part_removal(standing, network, IptPart::kMasquerade); });
 }
 
 Result<std::vector<ForeignFirewall>> find_legacy_firewalls() {

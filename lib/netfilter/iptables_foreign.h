@@ -7,6 +7,7 @@
 
 #include "lib/netfilter/backend.h"
 #include "lib/netfilter/foreign.h"
+#include "lib/netfilter/nftables.h"
 
 namespace slicer::netfilter {
 
@@ -19,6 +20,10 @@ Result<std::vector<std::string>> legacy_tables_of_others();
 
 /// Has the network chains there?
 Result<bool> is_network_in_legacy(const std::string& network);
+
+/// Has it a policy there, or masquerade?
+Result<NetworkParts> parts_in_legacy(const std::string& network);
+Result<void> remove_legacy_masquerade(const std::string& network);
 
 /// As find_foreign_firewalls(), of the legacy tables.
 Result<std::vector<ForeignFirewall>> find_legacy_firewalls();

@@ -280,6 +280,12 @@ IptChange plan_removal(const IptImage& standing, const std::string& network) {
   return plan.finish();
 }
 
+IptChange plan_part_removal(const IptImage& standing, const std::string& network, IptPart part) {
+  Planner plan(standing, network);
+  plan.drop(part);
+  return plan.finish();
+}
+
 IptChange plan_vm_removal(const IptImage& standing, const std::string& network, const VmFilter& gone) {
   Planner plan(standing, network);
   IptJudge judge = plan.judge();

@@ -50,6 +50,8 @@ struct IptChange {
 IptChange plan_rules(const IptImage& standing, const NetworkRules& rules);
 /// What goes with a network.
 IptChange plan_removal(const IptImage& standing, const std::string& network);
+/// What goes when a part of a network's is no longer kept here.
+IptChange plan_part_removal(const IptImage& standing, const std::string& network, IptPart part);
 /// What goes with VMs that have a policy of their own.
 IptChange plan_vm_removal(const IptImage& standing, const std::string& network, const VmFilter& gone);
 

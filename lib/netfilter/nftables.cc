@@ -349,6 +349,31 @@ Result<bool> is_network_in_nftables(const std::string& network) {
   return found;
 }
 
+Result<NetworkParts> parts_in_nftables(const std::string& network) {
+  NftSession session = TRY(NftSession::open());
+  const std::string masquerade = chain_name(Hook::kPostroutingNat, network);
+  NetworkParts parts;
+  MessageBuffer question;
+  for (const std::string& chain :
+       {masquerade, egress_chain(network), same_bridge_chain(network), isolated_chain(network)})
+    ask_chain(question, own_place(chain));
+  (void)TRY(session.ask(question, [&](uint32_t, const nlmsghdr* message) {
+    const std::optional<StandingChain> chain = read_chain(message);
+    if (!chain) return;
+    (chain->place.chain == masquerade ? parts.masquerade : parts.policy) = true;
+  }));
+  return parts;
+}
+
+Result<void> remove_nft_masquerade(const std::string& network) {
+  const ChainPlace place = own_place(chain_name(Hook::kPostroutingNat, network));
+  return change(network, "remove the masquerade of network", [&](NftSession&, MessageBuffer& batch) -> Result<Change> {
+    if (!TRY(parts_in_nftables(network)).masquerade) return Change::kNone;
+    delete_chain(batch, place);
+    return Change::kWrite;
+  });
+}
+
 std::unique_ptr<Backend> make_nftables_backend() { return std::make_unique<Nftables>(); }
 
 }  // namespace slicer::netfilter
