@@ -30,6 +30,7 @@ Findings examine(const Settings& settings) {
   const std::vector<doctor::CheckedNetwork> networks = doctor::check_networks(settings, findings);
   doctor::check_forwarding(networks, findings);
   doctor::check_firewalls(networks, findings);
+  doctor::check_lan_ports(networks, findings);
   doctor::check_isolation(findings);
   doctor::check_link_managers(settings, networks, findings);
   doctor::check_pools(settings, networks, findings);

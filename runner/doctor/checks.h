@@ -28,6 +28,8 @@ std::vector<CheckedNetwork> check_networks(const Settings& settings, Findings& f
 void check_forwarding(const std::vector<CheckedNetwork>& networks, Findings& findings);
 /// Other programs' firewalls.
 void check_firewalls(const std::vector<CheckedNetwork>& networks, Findings& findings);
+/// Bridges with lists that have a port on the LAN.
+void check_lan_ports(const std::vector<CheckedNetwork>& networks, Findings& findings);
 /// The host's rules of isolated networks, while there is an isolated VM.
 void check_isolation(Findings& findings);
 /// systemd-networkd and NetworkManager; beside `networks` those of host groups that have VMs.

@@ -49,7 +49,7 @@ TEST_CASE("doctor: a good network is found good, nothing is changed, and no chec
   CHECK(difference(before, snapshot({.folders = {"/run", "/var/lib/cni", "/etc/cni"}})) == "");
   for (const char* check :
        {"kernel.bridge", "kernel.tap", "kernel.veth", "kernel.guard", "kernel.redirect", "kernel.nftables", "tun",
-        "network", "forwarding", "firewall", "isolation", "pool", "leftovers"}) {
+        "network", "forwarding", "firewall", "bridge", "isolation", "pool", "leftovers"}) {
     CAPTURE(check);
     CHECK_MESSAGE(report.of(check).starts_with("ok: "), report.of(check));
     CHECK_FALSE(contains(report.of(check), "fail: "));
@@ -111,6 +111,22 @@ TEST_CASE("doctor: plugins that are absent, no programs of CNI, or of other vers
   CHECK(contains(told.out, "network 'strange': find plugin 'absent' in '"));
   CHECK(contains(told.out, "network 'strange': VERSION: run 'tired': failed"));
   CHECK(contains(told.out, "network 'strange': '/run/bin/old' speaks 0.3.1, 0.4.0, not the network's 1.1.0"));
+}
+
+TEST_CASE("doctor: a bridge with lists and a port on the LAN, which go round them") {
+  const OneNetwork host;
+  Json list = network_list("slicer", "slicer0", kSubnet);
+  list["plugins"][1]["drop"] = {"203.0.113.0/24"};
+  write_list("51-slicer.conflist", list);
+  attach({.name = "demo-1"});
+  CHECK_FALSE(contains(Report().of("bridge"), "warn"));
+  if (!run(words("ip link add lan9 type vxlan id 9 dstport 4789")).ok()) SLICER_SKIP("no vxlan in this kernel");
+  (void)must("ip link set lan9 master slicer0");
+  Host::sysctl("net/bridge/bridge-nf-call-iptables", "0");
+  CHECK(contains(Report().of("bridge"), "warn: bridge 'slicer0' of network 'slicer' has the port 'lan9'"));
+  Host::sysctl("net/bridge/bridge-nf-call-iptables", "1");
+  Host::sysctl("net/bridge/bridge-nf-call-ip6tables", "1");
+  CHECK_FALSE(contains(Report().of("bridge"), "lan9"));
 }
 
 TEST_CASE("doctor: pools that overlap one another, the host's addresses or its routes") {
