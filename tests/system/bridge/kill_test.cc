@@ -11,9 +11,6 @@ using namespace slicer::test::bridge;
 
 namespace {
 
-// The loader's calls come first and change nothing.
-constexpr long kFirst = 25;
-
 void must_work(const Answer& answer) {
   INFO(answer.text());
   REQUIRE(answer.ok());
@@ -35,13 +32,13 @@ void sweep(const Sweep& what) {
   const auto clean_up = what.clean_up ? what.clean_up : [&] { must_work(call(what.conf, del)); };
   (void)settled_snapshot(what.conf, what.call);
   const std::string before = snapshot(what.seen);
-  const long rounds = kill_at_every_syscall(
-      {.plugin = kPlugin, .conf = what.conf, .call = what.call, .first = kFirst, .step = what.step}, what.before,
-      [&](const KillOutcome& outcome) {
-        INFO("killed at system call ", outcome.syscalls, " ", outcome.name);
-        clean_up();
-        CHECK(difference(before, snapshot(what.seen)) == "");
-      });
+  const long rounds =
+      kill_at_every_syscall({.plugin = kPlugin, .conf = what.conf, .call = what.call, .step = what.step}, what.before,
+                            [&](const KillOutcome& outcome) {
+                              INFO("killed at system call ", outcome.syscalls, " ", outcome.name);
+                              clean_up();
+                              CHECK(difference(before, snapshot(what.seen)) == "");
+                            });
   CHECK(rounds * what.step > 60);
 }
 
@@ -111,7 +108,7 @@ TEST_CASE("bridge kill: the first ADD of a network, then DEL, and the next ADD f
   const Json conf = dual_conf();
   const std::string before = settled_snapshot(conf, host_call("ADD"));
   kill_at_every_syscall(
-      {.plugin = kPlugin, .conf = conf, .call = host_call("ADD"), .first = kFirst, .step = 2},
+      {.plugin = kPlugin, .conf = conf, .call = host_call("ADD"), .step = 2},
       [] {
         (void)run(words("ip link del slicer0"));
         (void)run(words("nft delete table inet slicer"));

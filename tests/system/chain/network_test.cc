@@ -1,9 +1,12 @@
 // slicer-run network and gc against the real plugins and kernel.
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/file.h>
 
 #include <filesystem>
 
+#include "lib/base/unique_fd.h"
 #include "lib/base/whole_file.h"
 #include "tests/system/chain/operator.h"
 #include "tests/system/fixture/snapshot.h"
@@ -109,6 +112,30 @@ TEST_CASE("network rm: takes back bridge, rules and kept sysctls, and keeps the 
   detach({.name = "demo-1"});
   CHECK(slicer_run({"network", "rm", "--purge", "slicer"}).exit_code == 0);
   CHECK_FALSE(exists("/etc/cni/net.d/51-slicer.conflist"));
+}
+
+TEST_CASE("network rm: waits for an ADD on an isolated network that has begun, and leaves it the host's rules") {
+  const OneNetwork host;
+  const Netns box("box");
+  const Json isolated = {{"cniVersion", "1.1.0"}, {"name", "sandbox"}, {"type", "slicer-isolated"}};
+  Call how{.command = "ADD", .netns = box.path(), .ifname = "tap0"};
+  REQUIRE(call_plugin("slicer-isolated", isolated, how).ok());
+  how.command = "DEL";
+  REQUIRE(call_plugin("slicer-isolated", isolated, how).ok());
+  const std::string rules = run({"nft", "list", "chain", "inet", "slicer", "isolation-forward"}).out;
+  REQUIRE(contains(rules, "isolation-forward"));
+  const UniqueFd adding(open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
+  REQUIRE(flock(adding.get(), LOCK_SH) == 0);
+  const std::string done = "/run/removed";
+  const Background removing([&] { write_text(done, slicer_run({"network", "rm", "slicer"}).out); });
+  REQUIRE(eventually([] { return run({"grep", "-e", "-> FLOCK", "/proc/locks"}).ok(); }));
+  CHECK(run({"nft", "list", "chain", "inet", "slicer", "isolation-forward"}).out == rules);
+  how.command = "ADD";
+  REQUIRE(call_plugin("slicer-isolated", isolated, how).ok());  // a second one does not wait for who waits
+  REQUIRE(flock(adding.get(), LOCK_UN) == 0);
+  REQUIRE(eventually([&] { return exists(done) && contains(read_text(done), "kept"); }));
+  CHECK(run({"nft", "list", "chain", "inet", "slicer", "isolation-forward"}).out == rules);
+  CHECK_FALSE(contains(read_text(done), "isolated"));
 }
 
 TEST_CASE("network rm: refuses while a VM or another runtime is attached, and says which") {

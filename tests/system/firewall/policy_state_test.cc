@@ -333,7 +333,6 @@ TEST_CASE("policy: ADD killed at any system call, then DEL: nothing of the VM is
              return whole;
            }(),
        .call = call_of(1),
-       .first = 40,
        .step = is_legacy() ? 5 : 2},
       [&] { (void)add_bridge(chain, 1); },
       [&](const KillOutcome& outcome) {
@@ -355,7 +354,7 @@ TEST_CASE("policy: DEL killed at any system call, then DEL again: nothing of the
   whole["prevResult"] = add_chain(chain, call_of(1));
   del_chain(chain, whole["prevResult"], call_of(1));
   const long rounds = kill_at_every_syscall(
-      {.plugin = kPlugin, .conf = whole, .call = call_of(1, "DEL"), .first = 40, .step = is_legacy() ? 5 : 2},
+      {.plugin = kPlugin, .conf = whole, .call = call_of(1, "DEL"), .step = is_legacy() ? 5 : 2},
       [&] { (void)add_chain(chain, call_of(1)); },
       [&](const KillOutcome& outcome) {
         INFO("killed at system call ", outcome.syscalls, " ", outcome.name);
@@ -391,7 +390,7 @@ TEST_CASE("segregation: the first ADD that needs it, killed at any system call, 
   Json whole = closed;
   whole["prevResult"] = second;
   const long rounds = kill_at_every_syscall(
-      {.plugin = kPlugin, .conf = whole, .call = call_of(2), .first = 40, .step = 3}, [&] { (void)start_anew(); },
+      {.plugin = kPlugin, .conf = whole, .call = call_of(2), .step = 3}, [&] { (void)start_anew(); },
       [&](const KillOutcome& outcome) {
         INFO("killed at system call ", outcome.syscalls, " ", outcome.name);
         must_work(filter(closed, nullptr, 2, "DEL"));

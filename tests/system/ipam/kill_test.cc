@@ -113,11 +113,7 @@ TEST_CASE("ipam: a killed ADD is removed by GC, and a scan after a kill keeps wh
   const Json gc =
       with(kConf, "/cni.dev~1valid-attachments", Json::parse(R"([{"containerID": "bystander", "ifname": "vmtap0"}])"));
   kill_at_every_syscall(
-      {.plugin = "slicer-ipam",
-       .conf = kConf,
-       .call = {.container_id = "vm", .netns = Host::netns()},
-       .first = 20,
-       .step = 3},
+      {.plugin = "slicer-ipam", .conf = kConf, .call = {.container_id = "vm", .netns = Host::netns()}, .step = 3},
       [] {},
       [&](const KillOutcome& outcome) {
         INFO("killed at system call ", outcome.syscalls, " ", outcome.name);

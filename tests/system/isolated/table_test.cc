@@ -220,3 +220,27 @@ TEST_CASE("isolated table: an ADD waits while the host's rules are removed, and 
   CHECK(eventually([&] { return run(words("ip -o -4 route show default"), {.netns = box.path()}).out != ""; }));
   CHECK(check_isolation().has_value());
 }
+
+TEST_CASE("isolated table: a DEL waits for nobody while the host's rules are removed") {
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
+  const Host host;
+  const Surroundings around;
+  const Netns box("box");
+  const Call how = call_in("ADD", box);
+  const std::string before = settled_snapshot(sandbox_conf(), how);
+  const Json result = add(sandbox_conf(), how);
+  must_have(open_host_addresses({.network = "sandbox", .alias = "slicer:sandbox/vm-1/tap0"},
+                                must_have(addr::parse_ip(ip_of(result, 4))),
+                                std::vector<addr::Ip>{must_have(addr::parse_ip(Surroundings::kHost))}));
+  const UniqueFd removal(open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
+  REQUIRE(flock(removal.get(), LOCK_EX) == 0);
+  SUBCASE("before they go") {
+    del(sandbox_conf(), how);
+    CHECK(difference(before, snapshot()) == "");
+  }
+  SUBCASE("after they have gone") {
+    CHECK(must_have(remove_isolation()));
+    del(sandbox_conf(), how);
+    CHECK_FALSE(check_isolation().has_value());
+  }
+}

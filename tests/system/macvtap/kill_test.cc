@@ -11,9 +11,6 @@ using namespace slicer::test::macvtap;
 
 namespace {
 
-// The loader's calls come first and change nothing.
-constexpr long kFirst = 25;
-
 struct Sweep {
   Json conf = quick_conf();
   Call call = {};
@@ -30,13 +27,13 @@ void sweep(const Sweep& what) {
   (void)add(what.conf, first);
   del(what.conf, first);
   const std::string before = snapshot(what.seen);
-  const long rounds = kill_at_every_syscall(
-      {.plugin = kPlugin, .conf = what.conf, .call = what.call, .first = kFirst, .step = what.step}, what.before,
-      [&](const KillOutcome& outcome) {
-        INFO("killed at system call ", outcome.syscalls, " ", outcome.name);
-        what.clean_up();
-        CHECK(difference(before, snapshot(what.seen)) == "");
-      });
+  const long rounds =
+      kill_at_every_syscall({.plugin = kPlugin, .conf = what.conf, .call = what.call, .step = what.step}, what.before,
+                            [&](const KillOutcome& outcome) {
+                              INFO("killed at system call ", outcome.syscalls, " ", outcome.name);
+                              what.clean_up();
+                              CHECK(difference(before, snapshot(what.seen)) == "");
+                            });
   CHECK(rounds * what.step > 40);
 }
 
@@ -64,7 +61,7 @@ TEST_CASE("macvtap kill: ADD that meets an address in use, then DEL") {
   // The only address is the machine's: no round waits for answers that do not come.
   const Json conf = with(static_conf(), "/ipam/range", "198.51.100.3-198.51.100.3");
   const long rounds = kill_at_every_syscall(
-      {.plugin = kPlugin, .conf = conf, .call = call_in("ADD", box), .first = 90}, [] {},
+      {.plugin = kPlugin, .conf = conf, .call = call_in("ADD", box), .loader = 90}, [] {},
       [&](const KillOutcome& outcome) {
         INFO("killed at system call ", outcome.syscalls, " ", outcome.name);
         del(conf, call_in("DEL", box));
@@ -111,11 +108,7 @@ TEST_CASE("macvtap kill: ADD, then the namespace goes, then DEL") {
   const std::string before = snapshot();
   std::unique_ptr<Netns> box;
   (void)kill_at_every_syscall(
-      {.plugin = kPlugin,
-       .conf = quick_conf(),
-       .call = {.netns = "/run/netns/box", .ifname = "tap0"},
-       .first = kFirst,
-       .step = 7},
+      {.plugin = kPlugin, .conf = quick_conf(), .call = {.netns = "/run/netns/box", .ifname = "tap0"}, .step = 7},
       [&] { box = std::make_unique<Netns>("box"); },
       [&](const KillOutcome& outcome) {
         INFO("killed at system call ", outcome.syscalls, " ", outcome.name);

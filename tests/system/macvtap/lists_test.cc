@@ -396,7 +396,7 @@ TEST_CASE("macvtap lists: ADD killed at every system call, then DEL") {
   const Json lists = {{"drop", {"192.0.2.0/24"}}};
   const std::string before = snapshot({.netns = {box.path()}});
   const long rounds = kill_at_every_syscall(
-      {.plugin = "slicer-firewall", .conf = firewall_conf(lists, result), .call = how, .first = 25, .step = 2}, [] {},
+      {.plugin = "slicer-firewall", .conf = firewall_conf(lists, result), .call = how, .step = 2}, [] {},
       [&](const KillOutcome& outcome) {
         INFO("killed at system call ", outcome.syscalls, " ", outcome.name);
         CHECK(firewall(lists, result, how, "DEL").ok());

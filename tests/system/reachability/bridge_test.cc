@@ -13,10 +13,14 @@ namespace {
 
 class BridgeVm : public Subject {
  public:
-  BridgeVm(const Json& lists, int number) : vm_(chain(lists), number) {}
+  BridgeVm(const Json& lists, int number)
+      : vm_(number == kOtherGroup ? other_chain() : chain(lists), number), other_(number == kOtherGroup) {}
   [[nodiscard]] std::string netns() const override { return vm_.netns(); }
   [[nodiscard]] std::string ip(int family) const override { return family == 4 ? vm_.ip() : vm_.ip6(); }
-  [[nodiscard]] std::string gateway(int family) const override { return family == 4 ? "192.0.2.1" : "2001:db8:2::1"; }
+  [[nodiscard]] std::string gateway(int family) const override {
+    if (other_) return family == 4 ? "192.0.2.193" : "2001:db8:8::1";
+    return family == 4 ? "192.0.2.1" : "2001:db8:2::1";
+  }
 
  private:
   static firewall::Chain chain(const Json& lists) {
@@ -25,7 +29,16 @@ class BridgeVm : public Subject {
     chain.firewall.update(lists);
     return chain;
   }
+  static firewall::Chain other_chain() {
+    firewall::Chain chain;
+    chain.bridge["name"] = "other";
+    chain.bridge["bridge"] = "slicer8";
+    chain.bridge["ipam"]["ranges"] = {{{{"subnet", "192.0.2.192/26"}}}, {{{"subnet", "2001:db8:8::/64"}}}};
+    chain.firewall["name"] = "other";
+    return chain;
+  }
   firewall::Vm vm_;
+  bool other_ = false;
 };
 
 std::unique_ptr<Subject> make(const Json& lists, int number) { return std::make_unique<BridgeVm>(lists, number); }

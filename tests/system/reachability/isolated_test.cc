@@ -17,8 +17,11 @@ namespace {
 class IsolatedVm : public Subject {
  public:
   IsolatedVm(const Json& lists, int number)
-      : vm_(isolated::sandbox_conf(), "vm-" + std::to_string(number)), ip6_("2001:db8:66::" + std::to_string(number)) {
-    Json conf = {{"cniVersion", "1.1.0"}, {"name", "sandbox"}, {"type", "slicer-firewall"}, {"prevResult", vm_.result}};
+      : vm_(conf_of(number), "vm-" + std::to_string(number)), ip6_("2001:db8:66::" + std::to_string(number)) {
+    Json conf = {{"cniVersion", "1.1.0"},
+                 {"name", conf_of(number)["name"]},
+                 {"type", "slicer-firewall"},
+                 {"prevResult", vm_.result}};
     if (firewall::is_legacy()) conf["backend"] = "iptables";
     conf.update(lists);
     const Answer answer = call_plugin("slicer-firewall", conf, vm_.how);
@@ -31,6 +34,10 @@ class IsolatedVm : public Subject {
   [[nodiscard]] std::string gateway_netns() const override { return vm_.box.path(); }
 
  private:
+  static Json conf_of(int number) {
+    if (number != kOtherGroup) return isolated::sandbox_conf();
+    return with(isolated::sandbox_conf("other"), "range", "169.254.104.0/22");
+  }
   static std::string mac_of(const std::string& netns, const std::string& link) {
     const std::string shown = must("ip -o link show " + link, netns);
     const size_t at = shown.find("link/ether ") + 11;
@@ -108,7 +115,7 @@ const std::vector<Column>& slicer::test::reachability::isolated_columns() {
 namespace {
 
 void check(size_t column) {
-  if (const std::string missing = firewall::missing_tool(); !missing.empty()) SLICER_SKIP(missing);
+  if (const std::string missing = firewall::missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
   (void)check_column(isolated_columns()[column], "1");
 }
 

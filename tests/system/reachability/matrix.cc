@@ -39,15 +39,17 @@ class World {
     forward_a_port();
     neighbours.bridge["name"] = "neighbours";
     neighbours.bridge["bridge"] = "slicer9";
-    neighbours.bridge["ipam"]["ranges"] = {{{{"subnet", "192.0.2.128/25"}}}, {{{"subnet", "2001:db8:9::/64"}}}};
+    neighbours.bridge["ipam"]["ranges"] = {{{{"subnet", "192.0.2.128/26"}}}, {{{"subnet", "2001:db8:9::/64"}}}};
     neighbours.firewall["name"] = "neighbours";
     bridge_vm = std::make_unique<firewall::Vm>(neighbours, 9);
     one = column.make(column.lists, 1);
     two = column.make(column.lists, 2);
+    other = column.make(Json::object(), kOtherGroup);
     for (const char* family : {"iptables", "ip6tables"})
       Host::sysctl(std::string("net/bridge/bridge-nf-call-") + family, bridge_nf_call);
-    for (const std::string& netns : {std::string(Host::netns()), around.machine.path(), around.internet.path(),
-                                     around.router.path(), one->netns(), two->netns(), bridge_vm->netns()})
+    for (const std::string& netns :
+         {std::string(Host::netns()), around.machine.path(), around.internet.path(), around.router.path(), one->netns(),
+          two->netns(), other->netns(), bridge_vm->netns()})
       servers.push_back(std::make_unique<EchoServer>(netns, std::vector<uint16_t>{kServed}));
     route_back();
   }
@@ -61,8 +63,8 @@ class World {
       const std::string machine = around.machine.path();
       all.push_back({.name = "internet" + end, .ip = pick(Surroundings::kInternet, Surroundings::kInternet6)});
       all.push_back({.name = "own gateway" + end, .ip = one->gateway(family), .back_from = one->gateway_netns()});
-      const auto to = [&](const char* name, const std::string& ip, const std::string& other, const char* back) {
-        all.push_back({.name = name + end, .ip = ip, .back_from = other, .back = back + end});
+      const auto to = [&](const char* name, const std::string& ip, const std::string& netns, const char* back) {
+        all.push_back({.name = name + end, .ip = ip, .back_from = netns, .back = back + end});
       };
       to("host, LAN address", pick(Surroundings::kHost, Surroundings::kHost6), host, "from the host");
       to("host, other address", pick(kOtherAddress, kOtherAddress6), host, "from the host");
@@ -70,8 +72,8 @@ class World {
       all.back().port = kForwarded;
       to("LAN machine", pick(Surroundings::kLanMachine, Surroundings::kLanMachine6), machine, "from the LAN machine");
       to("VM of the same group", two->ip(family), two->netns(), "from a VM of the same group");
-      to("VM of another network", pick(bridge_vm->ip(), bridge_vm->ip6()), bridge_vm->netns(),
-         "from a VM of another network");
+      to("VM of another group", other->ip(family), other->netns(), "from a VM of another group");
+      to("bridge VM", pick(bridge_vm->ip(), bridge_vm->ip6()), bridge_vm->netns(), "from a bridge VM");
       all.push_back({.name = "169.254.169.254" + end, .ip = family == 4 ? kMetadata : ""});
       const auto from = [&](const char* name, const std::string& netns, const std::string& out_ip, const char* back) {
         all.push_back({.name = name + end, .from = netns, .ip = one->ip(family), .back = back + end, .out_ip = out_ip});
@@ -79,8 +81,8 @@ class World {
       from("from the host", host, pick(Surroundings::kHost, Surroundings::kHost6), "host, LAN address");
       from("from the LAN machine", machine, pick(Surroundings::kLanMachine, Surroundings::kLanMachine6), "LAN machine");
       from("from a VM of the same group", two->netns(), two->ip(family), "VM of the same group");
-      from("from a VM of another network", bridge_vm->netns(), pick(bridge_vm->ip(), bridge_vm->ip6()),
-           "VM of another network");
+      from("from a VM of another group", other->netns(), other->ip(family), "VM of another group");
+      from("from a bridge VM", bridge_vm->netns(), pick(bridge_vm->ip(), bridge_vm->ip6()), "bridge VM");
     }
     return all;
   }
@@ -93,6 +95,7 @@ class World {
   std::unique_ptr<firewall::Vm> bridge_vm;
   std::unique_ptr<Subject> one;
   std::unique_ptr<Subject> two;
+  std::unique_ptr<Subject> other;
   std::vector<std::unique_ptr<EchoServer>> servers = {};
 
  private:
@@ -199,8 +202,8 @@ const std::vector<std::string>& rows() {
     for (const std::string end : {"", " (IPv6)"})
       for (const char* name :
            {"internet", "own gateway", "host, LAN address", "host, other address", "host, DNATed port", "LAN machine",
-            "VM of the same group", "VM of another network", "169.254.169.254", "from the host", "from the LAN machine",
-            "from a VM of the same group", "from a VM of another network"})
+            "VM of the same group", "VM of another group", "bridge VM", "169.254.169.254", "from the host",
+            "from the LAN machine", "from a VM of the same group", "from a VM of another group", "from a bridge VM"})
         names.push_back(name + end);
     return names;
   }();

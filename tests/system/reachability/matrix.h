@@ -30,7 +30,10 @@ class Subject {
   [[nodiscard]] virtual std::string gateway_netns() const { return Host::netns(); }
 };
 
-/// Makes the n-th VM (1 or 2) of the column's network, with the column's lists.
+/// The number of the VM of another group: on a network of its own, made by the same plugin, without lists.
+inline constexpr int kOtherGroup = 3;
+
+/// Makes the n-th VM (1 or 2) of the column's network with the column's lists, or that of another group.
 using MakeSubject = std::function<std::unique_ptr<Subject>(const Json& lists, int number)>;
 
 struct Column {
