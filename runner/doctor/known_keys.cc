@@ -36,7 +36,7 @@ constexpr std::array<std::string_view, 21> kBridge = {"bridge",
                                                       "group",
                                                       "dns"};
 constexpr std::array<std::string_view, 10> kIsolated = {"range", "mtu",   "backend",     "ipMasq",     "ipMasqBackend",
-                                                       "owner", "group", "macspoofchk", "ipspoofchk", "dns"};
+                                                        "owner", "group", "macspoofchk", "ipspoofchk", "dns"};
 constexpr std::array<std::string_view, 8> kMacvtap = {"parent",      "mode",       "mtu",   "mac",
                                                       "macspoofchk", "ipspoofchk", "probe", "dns"};
 constexpr std::array<std::string_view, 8> kFirewall = {

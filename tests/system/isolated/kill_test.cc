@@ -11,6 +11,9 @@ using namespace slicer::test::isolated;
 
 namespace {
 
+/// Legacy tables take many more calls, of which each table's last alone changes anything.
+const long kStride = is_legacy() ? 5 : 1;
+
 struct Sweep {
   Call call = {};
   std::function<void()> before = [] {};
@@ -22,14 +25,15 @@ struct Sweep {
 /// Kills the call everywhere; after each clean-up the state must be the one from before.
 void sweep(const Sweep& what) {
   const std::string before = settled_snapshot(sandbox_conf(), what.call, what.seen);
+  const long step = what.step * kStride;
   const long rounds =
-      kill_at_every_syscall({.plugin = kPlugin, .conf = sandbox_conf(), .call = what.call, .step = what.step},
-                            what.before, [&](const KillOutcome& outcome) {
+      kill_at_every_syscall({.plugin = kPlugin, .conf = sandbox_conf(), .call = what.call, .step = step}, what.before,
+                            [&](const KillOutcome& outcome) {
                               INFO("killed at system call ", outcome.syscalls, " ", outcome.name);
                               what.clean_up();
                               CHECK(difference(before, snapshot(what.seen)) == "");
                             });
-  CHECK(rounds * what.step > 60);
+  CHECK(rounds * step > 60);
 }
 
 void collect() {
@@ -84,7 +88,10 @@ TEST_CASE("isolated kill: ADD, then the namespace goes, then DEL") {
   const std::string before = settled_snapshot(sandbox_conf(), call_in("ADD", settled));
   std::unique_ptr<Netns> box;
   (void)kill_at_every_syscall(
-      {.plugin = kPlugin, .conf = sandbox_conf(), .call = {.netns = "/run/netns/box", .ifname = "tap0"}, .step = 5},
+      {.plugin = kPlugin,
+       .conf = sandbox_conf(),
+       .call = {.netns = "/run/netns/box", .ifname = "tap0"},
+       .step = 5 * kStride},
       [&] { box = std::make_unique<Netns>("box"); },
       [&](const KillOutcome& outcome) {
         INFO("killed at system call ", outcome.syscalls, " ", outcome.name);
@@ -129,7 +136,7 @@ TEST_CASE("isolated kill: slicer-firewall's ADD with lists and an opening, then 
   Call killed = how;
   killed.command = command;
   const long rounds = kill_at_every_syscall(
-      {.plugin = "slicer-firewall", .conf = conf, .call = killed, .step = 3},
+      {.plugin = "slicer-firewall", .conf = conf, .call = killed, .step = 3 * kStride},
       [&] {
         (void)add(sandbox_conf(), again);
         if (killed.command == "DEL") firewall("ADD", result);
