@@ -1,7 +1,7 @@
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <CLI/App.hpp>
+#include <algorithm>
 #include <csignal>
 #include <memory>
 #include <set>
@@ -9,25 +9,29 @@
 #include "lib/base/log.h"
 #include "runner/commands/groups.h"
 #include "runner/groups/fleet.h"
-#include "runner/groups/group_lock.h"
+#include "runner/groups/group_down.h"
+#include "runner/groups/group_note.h"
 #include "runner/groups/group_vms.h"
 #include "runner/groups/yaml.h"
-#include "runner/supervisor/cleanup.h"
+#include "runner/state/vm_definition.h"
 #include "runner/supervisor/system_user.h"
 
 namespace slicer::runner {
 namespace {
 
-using namespace std::chrono_literals;
-
 // Longer than an `up` needs for its own way down (fleet.cc).
-constexpr int kUpLimitMs = 90000;
-constexpr auto kLockLimit = 90s;
+constexpr int kKeeperLimitMs = 90000;
 
 constexpr const char* kExamples =
     "Examples:\n"
     "  slicer-run down sandbox.yaml    every VM that came from this file\n"
-    "  slicer-run down sandbox         every VM of this host group";
+    "  slicer-run down sandbox         every VM of this host group\n"
+    "  slicer-run down sandbox --rm    and their disks";
+
+struct Options {
+  std::string word = {};
+  bool remove = false;
+};
 
 /// What is to go.
 struct Target {
@@ -35,8 +39,9 @@ struct Target {
   std::string file = {};              ///< its real path, when the word names a file
   std::set<std::string> groups = {};  ///< known so far
 
-  [[nodiscard]] bool covers(const VmRecord& record) const {
-    return !record.group.empty() && (groups.contains(record.group) || (!file.empty() && record.group_file == file));
+  /// A group of this name from elsewhere is not this file's.
+  [[nodiscard]] bool covers(const std::string& group, const std::string& from) const {
+    return !group.empty() && (file.empty() ? groups.contains(group) : from == file);
   }
 };
 
@@ -63,74 +68,82 @@ Result<Target> find_target(const std::string& word) {
   return target;
 }
 
-Result<std::vector<VmRecord>> vms_of(const Context& context, const Target& target) {
-  std::vector<VmRecord> records = TRY(list_vms(context));
-  std::erase_if(records, [&](const VmRecord& record) {
-    if (!target.covers(record)) return true;
-    // A group of this name from elsewhere is not this file's.
-    return !target.file.empty() && record.group_file != target.file;
-  });
-  return records;
+// Whether there are any.
+Result<bool> add_known_groups(const Context& context, Target& target) {
+  std::set<std::string> found;
+  const auto look_at = [&](const std::string& group, const std::string& file) {
+    if (target.covers(group, file)) found.insert(group);
+  };
+  for (const VmRecord& record : TRY(list_vms(context))) look_at(record.group, record.group_file);
+  for (const VmDefinition& vm : TRY(list_definitions(context))) look_at(vm.group, vm.group_file);
+  for (const GroupNote& note : TRY(list_notes(context))) look_at(note.group, note.file);
+  target.groups.insert(found.begin(), found.end());
+  return !found.empty();
 }
 
-// An `up` in the foreground takes its VMs down itself.
-Result<void> end_up(const GroupLock::Holder& holder, const std::string& group) {
-  const UniqueFd up = open_process(holder.process);
-  if (!up.valid()) return {};
-  TRY(signal_process(up, SIGTERM).context("end the slicer-run that keeps '" + group + "'"));
-  if (wait_for_end(up, kUpLimitMs)) return {};
-  return fail(Kind::kBusy, fmt::format("the slicer-run that keeps host group '{}' does not end", group));
-}
-
-Result<void> clean_dead(const Context& context, const std::vector<VmRecord>& records) {
-  for (const VmRecord& record : records) {
-    if (is_alive(record)) continue;
-    if (TRY(clean_dead_vm(context, record.name)) == Cleaned::kDone)
-      TRY(print(fmt::format("{} was dead; what it left is gone\n", record.name)));
+// Whoever keeps these groups and no others takes its VMs down itself. One that keeps others too sees that these are
+// gone.
+Result<bool> end_keepers(const Context& context, const Target& target) {
+  const auto keepers = TRY(GroupLock::keepers(context));
+  bool any = false;
+  for (const auto& [group, holder] : keepers) {
+    if (!target.covers(group, holder.file)) continue;
+    any = true;
+    const bool has_others = std::ranges::any_of(keepers, [&](const auto& other) {
+      return other.second.process == holder.process && !target.covers(other.first, other.second.file);
+    });
+    if (has_others) continue;
+    const UniqueFd keeper = open_process(holder.process);
+    if (!keeper.valid()) continue;
+    TRY(signal_process(keeper, SIGTERM).context("end the slicer-run that keeps '" + group + "'"));
+    if (!wait_for_end(keeper, kKeeperLimitMs))
+      return fail(Kind::kBusy, fmt::format("the slicer-run that keeps host group '{}' does not end", group));
   }
-  return {};
+  return any;
 }
 
-Result<int> end_all(const Context& context, const std::vector<VmRecord>& records) {
+// Of an `up` that was killed; they go with what we return.
+std::vector<GroupLock> stale_locks(const Context& context, const std::vector<std::string>& groups) {
+  std::vector<GroupLock> locks;
+  for (const std::string& group : groups) {
+    Result<GroupLock> lock =
+        GroupLock::acquire(context, GroupLock::Purpose::kKeep, group, "", std::chrono::milliseconds(0));
+    if (lock) locks.push_back(std::move(*lock));
+  }
+  return locks;
+}
+
+Result<int> run(const Context& context, const Options& options) {
+  TRY(check_root());
+  Target target = TRY(find_target(options.word));
+  bool any = TRY(add_known_groups(context, target));
+  any = TRY(end_keepers(context, target)) || any;
+  if (!any && target.file.empty())
+    return fail(Kind::kNotFound, fmt::format("no VM of a host group '{}' is up", options.word),
+                "slicer-run list shows the VMs");
+  if (!any) TRY(print(fmt::format("nothing of '{}' is up\n", options.word)));
+  DownWish wish;
+  wish.groups.assign(target.groups.begin(), target.groups.end());
+  wish.file = target.file;
+  wish.remove_disks = options.remove;
   raise_descriptor_limit();
   const Signals signals = TRY(Signals::block());
+  const std::vector<GroupLock> locks = TRY(lock_changes(context, wish.groups, options.word));
+  const std::vector<GroupLock> stale = stale_locks(context, wish.groups);
   Fleet fleet(context, signals);
-  for (const VmRecord& record : records)
-    if (is_alive(record)) fleet.adopt(record);
-  TRY(fleet.end());
-  TRY(clean_dead(context, records));
+  TRY(end_groups(context, wish, fleet));
   return fleet.failed() == 0 ? kExitOk : kExitFailed;
-}
-
-Result<int> run(const Context& context, const std::string& word) {
-  TRY(check_root());
-  Target target = TRY(find_target(word));
-  const std::vector<VmRecord> before = TRY(vms_of(context, target));
-  bool any = !before.empty();
-  for (const VmRecord& record : before) target.groups.insert(record.group);
-  std::vector<GroupLock> locks;
-  for (const std::string& group : target.groups) {
-    const GroupLock::Holder holder = GroupLock::holder(context, GroupLock::Purpose::kKeep, group);
-    if (holder.process.pid != 0 && !target.file.empty() && holder.file != target.file) continue;  // another file's
-    any = any || holder.process.pid != 0;
-    TRY(end_up(holder, group));
-    locks.push_back(TRY(GroupLock::acquire(context, GroupLock::Purpose::kKeep, group, word, kLockLimit)));
-  }
-  if (!any && target.file.empty())
-    return fail(Kind::kNotFound, fmt::format("no VM of a host group '{}' is up", word),
-                "slicer-run list shows the VMs");
-  if (!any) TRY(print(fmt::format("nothing of '{}' is up\n", word)));
-  return end_all(context, TRY(vms_of(context, target)));
 }
 
 }  // namespace
 
 void register_down(CLI::App& app, Context& context) {
-  const auto word = std::make_shared<std::string>();
+  const auto options = std::make_shared<Options>();
   CLI::App& command = *app.add_subcommand("down", "Shut down the VMs of host groups");
-  command.add_option("FILE|GROUP", *word, "The file that `up` got, or the name of a group")->required();
+  command.add_option("FILE|GROUP", options->word, "The file that `up` got, or the name of a group")->required();
+  command.add_flag("--rm", options->remove, "Remove the VMs' disks and what else is kept of them");
   command.footer(kExamples);
-  command.callback([&context, word] { context.action = [&context, word] { return run(context, *word); }; });
+  command.callback([&context, options] { context.action = [&context, options] { return run(context, *options); }; });
 }
 
 }  // namespace slicer::runner

@@ -56,14 +56,14 @@ void Fleet::report(const Error& error) {
 }
 
 bool Fleet::took_signal() {
-  const bool took = signals_.take() != 0;
-  interrupted_ = interrupted_ || took;
-  return took;
+  const Signals::Taken taken = signals_.take_with_value();
+  if (taken.number != 0) signal_ = taken;
+  return taken.number != 0;
 }
 
 // Fills the window. A fork, not a thread: a supervisor is a process anyway.
 void Fleet::begin(Boot& boot) {
-  while (!interrupted_ && boot.next < boot.requests.size() && boot.starting.size() < kAtOnce) {
+  while (!interrupted() && boot.next < boot.requests.size() && boot.starting.size() < kAtOnce) {
     const VmRequest& request = boot.requests[boot.next++];
     Result<VmLock> lock = take_name(settings_, request.name);
     Result<StartingVm> vm = lock ? begin_vm(settings_, request, std::move(*lock)) : std::unexpected(lock.error());
@@ -95,7 +95,7 @@ Result<void> Fleet::boot(std::vector<VmRequest> requests) {
   Boot boot;
   boot.requests = std::move(requests);
   for (begin(boot); !boot.starting.empty(); begin(boot)) {
-    std::vector<pollfd> waiting = {{.fd = interrupted_ ? -1 : signals_.fd(), .events = POLLIN, .revents = 0}};
+    std::vector<pollfd> waiting = {{.fd = interrupted() ? -1 : signals_.fd(), .events = POLLIN, .revents = 0}};
     for (const StartingVm& vm : boot.starting)
       waiting.push_back({.fd = vm.answer.get(), .events = POLLIN, .revents = 0});
     if (poll(waiting.data(), waiting.size(), kSlowMs) == 0) log_line(boot.waiting_text());
@@ -128,19 +128,6 @@ Result<void> Fleet::bury(size_t index) {
   (void)waitpid(record.supervisor.pid, nullptr, WNOHANG);  // ours only when this command started it
   const Result<Cleaned> cleaned = clean_dead_vm(settings_, record.name);
   if (!cleaned) report(cleaned.error());
-  return {};
-}
-
-Result<void> Fleet::keep() {
-  while (!interrupted_ && !running_.empty()) {
-    const size_t index = wait_for_end_of_one(-1);
-    if (index == running_.size()) {
-      (void)took_signal();
-      continue;
-    }
-    log_line(fmt::format("VM '{}' has ended; {} of its fellows run on", running_[index].name, running_.size() - 1));
-    TRY(bury(index));
-  }
   return {};
 }
 

@@ -24,22 +24,23 @@ class Fleet {
   /// begun.
   Result<void> boot(std::vector<VmRequest> requests);
 
-  /// Waits for a signal or the end of the last VM; a VM that ends is reported and what it left is removed.
-  Result<void> keep();
-
   /// Asks all to shut down and waits until nothing of them is left; a signal meanwhile: without the guests' shutdown.
   Result<void> end();
 
+  /// Tells it on stderr and counts it.
+  void report(const Error& error);
+
   [[nodiscard]] const std::vector<VmRecord>& running() const { return running_; }
   [[nodiscard]] unsigned failed() const { return failed_; }
-  [[nodiscard]] bool interrupted() const { return interrupted_; }
+  [[nodiscard]] bool interrupted() const { return signal_.number != 0; }
+  /// The signal that came last.
+  [[nodiscard]] const Signals::Taken& signal() const { return signal_; }
 
  private:
   struct Boot;
 
   void begin(Boot& boot);
   Result<void> collect(Boot& boot, size_t index);
-  void report(const Error& error);
   bool took_signal();
   /// Waits until one of the VMs has ended: its index; when a signal comes first or the time is up: how many there are.
   size_t wait_for_end_of_one(int limit_ms);
@@ -50,7 +51,7 @@ class Fleet {
   const Signals& signals_;
   std::vector<VmRecord> running_ = {};
   unsigned failed_ = 0;
-  bool interrupted_ = false;
+  Signals::Taken signal_ = {};
 };
 
 }  // namespace slicer::runner

@@ -4,16 +4,22 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <filesystem>
 
 #include "lib/cni/fields.h"
+#include "runner/state/epitaph.h"
 
 namespace slicer::runner {
 namespace {
 
-// A VM's name never begins with a dot.
+constexpr std::string_view kFront = ".group-";  // a VM's name never begins with a dot
+constexpr std::string_view kBack = ".lock";
+
 std::string path_of(const Settings& settings, GroupLock::Purpose purpose, const std::string& group) {
-  return settings.state_dir + "/.group-" + group + (purpose == GroupLock::Purpose::kKeep ? ".lock" : ".changes");
+  if (purpose == GroupLock::Purpose::kKeep) return keeper_file(settings, group);
+  return fmt::format("{}/{}{}.changes", settings.state_dir, kFront, group);
 }
 
 // The holder before us may have removed the file between our open and our lock.
@@ -58,6 +64,22 @@ Result<GroupLock> GroupLock::acquire(const Settings& settings, Purpose purpose, 
 }
 
 Result<void> GroupLock::take_over(const std::string& file) { return sign(lock_, file, true); }
+
+Result<std::vector<std::pair<std::string, GroupLock::Holder>>> GroupLock::keepers(const Settings& settings) {
+  std::vector<std::pair<std::string, Holder>> all;
+  std::error_code failed;
+  for (const auto& entry : std::filesystem::directory_iterator(settings.state_dir, failed)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.starts_with(kFront) || !name.ends_with(kBack)) continue;
+    const std::string group = name.substr(kFront.size(), name.size() - kFront.size() - kBack.size());
+    const Holder found = holder(settings, Purpose::kKeep, group);
+    if (found.process.pid != 0) all.emplace_back(group, found);
+  }
+  if (failed && failed != std::errc::no_such_file_or_directory)
+    return fail_errno(failed.value(), "read folder '" + settings.state_dir + "'");
+  std::ranges::sort(all, {}, &std::pair<std::string, Holder>::first);
+  return all;
+}
 
 // flock(2): a fork shares the lock, and it goes with the last descriptor.
 void GroupLock::leave_to_child() { const FileLock dropped = std::move(lock_); }

@@ -4,6 +4,8 @@
 
 #include <chrono>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "lib/base/result.h"
 #include "lib/base/whole_file.h"
@@ -11,6 +13,9 @@
 #include "runner/state/process_id.h"
 
 namespace slicer::runner {
+
+/// Goes with a SIGTERM (signal_process()) to a keeper: somebody else looks after its VMs from then on.
+inline constexpr int kHandOver = 1;
 
 /// Held as long as it lives; the file goes with it. It says who holds it.
 class GroupLock {
@@ -24,7 +29,7 @@ class GroupLock {
   struct Holder {
     ProcessId process = {};  ///< none: nobody
     std::string file = {};
-    bool background = false;  ///< a keeper: it leaves when it is asked to (SIGUSR1), and its VMs run on
+    bool background = false;  ///< a keeper: it leaves when it is asked to (kHandOver), and its VMs run on
   };
 
   /// `file`: where the group is written. Error: kBusy, another holds it for longer than `limit`.
@@ -32,6 +37,9 @@ class GroupLock {
                                    const std::string& file, std::chrono::milliseconds limit);
   /// Who holds the lock; nobody when its process is gone.
   static Holder holder(const Settings& settings, Purpose purpose, const std::string& group);
+
+  /// Everyone who keeps a group, by group.
+  static Result<std::vector<std::pair<std::string, Holder>>> keepers(const Settings& settings);
 
   /// From now on this process, a child of the one that took the lock, holds it.
   Result<void> take_over(const std::string& file);

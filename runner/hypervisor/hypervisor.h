@@ -70,6 +70,8 @@ class Hypervisor {
   /// the end.
   [[nodiscard]] virtual int event_fd() const = 0;
   virtual bool read_events() = 0;
+  /// Of a machine that has ended: its guest asked for a reset (a reboot, or after a panic), which ends a machine here.
+  virtual bool was_reset() { return false; }
   /// Presses the guest's power button.
   virtual Result<void> power_down() = 0;
   /// Ends the hypervisor in good order (disks flushed), guest or no guest.

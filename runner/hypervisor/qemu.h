@@ -44,6 +44,7 @@ class Qemu : public Hypervisor {
   [[nodiscard]] int pidfd() const override { return process_->pidfd().get(); }
   [[nodiscard]] int event_fd() const override { return control_.fd(); }
   bool read_events() override { return control_.drop_events(); }
+  bool was_reset() override { return (void)control_.drop_events(), control_.saw_reset(); }
   Result<void> power_down() override;
   Result<void> quit() override;
   void kill() override { process_->kill(); }

@@ -68,6 +68,8 @@ bool Qmp::drop_events() {
     if (count == 0) return false;
     if (count < 0) return errno == EAGAIN || errno == EINTR;
     buffer_.append(chunk.data(), static_cast<size_t>(count));
+    // {"event": "SHUTDOWN", "data": {"guest": true, "reason": "guest-reset"}, …}: QEMU, qapi/run-state.json
+    saw_reset_ = saw_reset_ || buffer_.find("\"guest-reset\"") != std::string::npos;
     buffer_.erase(0, buffer_.rfind('\n') + 1);  // what is left is the beginning of a line; npos + 1 is 0
     if (buffer_.size() > kMaxLine) return false;
   }

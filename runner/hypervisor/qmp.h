@@ -22,6 +22,8 @@ class Qmp {
   Result<void> execute(const std::string& command, std::chrono::milliseconds limit);
   /// Reads and drops the events that are there; they would pile up in QEMU. False when QEMU closed the socket.
   bool drop_events();
+  /// An event that was dropped told of a guest's reset.
+  [[nodiscard]] bool saw_reset() const { return saw_reset_; }
   [[nodiscard]] int fd() const { return socket_.get(); }
 
  private:
@@ -31,6 +33,7 @@ class Qmp {
 
   UniqueFd socket_ = {};
   std::string buffer_ = {};
+  bool saw_reset_ = false;
 };
 
 }  // namespace slicer::runner

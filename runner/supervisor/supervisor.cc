@@ -23,6 +23,7 @@
 #include "runner/guest/boot_args.h"
 #include "runner/guest/disk.h"
 #include "runner/hypervisor/accelerator.h"
+#include "runner/state/epitaph.h"
 #include "runner/state/vm_files.h"
 #include "runner/supervisor/address_watch.h"
 #include "runner/supervisor/attachment.h"
@@ -87,6 +88,7 @@ class Supervisor {
     log_to_file();
     watch_vm(*hypervisor_, *signals_, files_, tasks_, [this](const StopOrder& order) { begin_end(order); });
     enter(Phase::kStopping);
+    tell_why();
     hypervisor_.reset();
     tasks_.clear();  // a socket of theirs would keep the VM's namespace
     return end();
@@ -302,12 +304,26 @@ class Supervisor {
 
   // Kept first: whatever happens from here on, the VM is then stopped and not gone.
   void begin_end(const StopOrder& order) {
+    asked_ = true;
     if (order.keep && !definition_.stopped) {
       definition_.stopped = true;
       if (const Result<void> saved = save_definition(settings_, definition_); !saved)
         log_line(saved.error().message + ", ignoring");
     }
     enter(Phase::kStopping);
+  }
+
+  // For whoever keeps the VM's group. The hypervisor is not reaped yet, so it can still be asked how it ended.
+  void tell_why() {
+    siginfo_t end{};
+    const bool known = waitid(P_PIDFD, static_cast<id_t>(hypervisor_->pidfd()), &end, WEXITED | WNOHANG | WNOWAIT) == 0;
+    const bool in_order = known && end.si_code == CLD_EXITED && end.si_status == 0;
+    EndReason reason = EndReason::kAsked;
+    if (!asked_)
+      reason = !in_order ? EndReason::kFailed : hypervisor_->was_reset() ? EndReason::kReset : EndReason::kGuest;
+    const Result<void> left =
+        leave_epitaph(settings_, record_.group, record_.name, {.supervisor = record_.supervisor, .reason = reason});
+    if (!left) log_line(left.error().message + ", ignoring");
   }
 
   int end() {
@@ -343,6 +359,7 @@ class Supervisor {
   VmFiles files_;
   VmRecord record_ = {};
   VmDefinition definition_ = {};
+  bool asked_ = false;  ///< to end
   std::optional<Signals> signals_ = {};
   std::unique_ptr<Hypervisor> hypervisor_ = {};
   std::vector<std::unique_ptr<SideTask>> tasks_ = {};

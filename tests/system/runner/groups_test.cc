@@ -3,85 +3,34 @@
 
 #include <csignal>
 #include <filesystem>
-#include <fstream>
 #include <set>
 
 #include "tests/system/fixture/snapshot.h"
-#include "tests/system/runner/runner_support.h"
+#include "tests/system/runner/group_support.h"
 
 namespace slicer::test {
 namespace {
 
 using namespace std::chrono_literals;
 
-constexpr const char* kFile = "/run/groups.yaml";
-
-void write(const std::string& path, const std::string& text) { std::ofstream(path) << text; }
-
-// The tiny guest as an image folder.
-struct Machine {
-  Host host;
-  Surroundings surroundings;
-  Runner runner;
-
-  Machine() {
-    std::filesystem::create_directories("/run/image");
-    std::filesystem::copy(Runner::kTinyKernel, "/run/image/vmlinux");
-    write("/run/image/cmdline", "");
-    std::filesystem::create_directories("/var/lib/cni/results");
-  }
-};
-
-std::string group(const std::string& name, unsigned count, const std::string& network) {
-  return "    - name: " + name + "\n      count: " + std::to_string(count) +
-         "\n      ram_mb: 16\n      image: /run/image\n" + network;
-}
-
-std::string file_of(const std::string& groups) { return "config:\n  host_groups:\n" + groups; }
-
-constexpr const char* kIsolated = "      network:\n        mode: isolated\n        range: \"169.254.100.0/24\"\n";
-constexpr const char* kBridge = "      network:\n        gateway: 192.0.2.1/24\n";
-
-std::set<std::string> names() {
-  std::set<std::string> all;
-  for (const Json& vm : Json::parse(Runner::run("list --json").out)) all.insert(vm["name"]);
-  return all;
-}
-
-size_t running() {
-  size_t count = 0;
-  for (const Json& vm : Json::parse(Runner::run("list --json").out)) count += vm["state"] == "running" ? 1U : 0U;
-  return count;
-}
+constexpr const char* kFile = kGroupFile;
 
 using Names = std::set<std::string>;
-
-// What belongs to the network or to no VM stays; this is what a VM must not leave.
-std::string leftovers() {
-  std::string text;
-  for (const char* folder : {"/run/slicer", "/run/netns", "/var/lib/cni/results"})
-    if (exists(folder))
-      for (const auto& entry : std::filesystem::directory_iterator(folder))
-        if (entry.path() != Host::netns() && entry.path().filename() != ".tap.lock" &&
-            !entry.path().string().starts_with("/run/netns/host") && !entry.is_symlink())
-          text += entry.path().string() + "\n";
-  return text;
-}
 
 }  // namespace
 
 TEST_CASE("runner up: boots isolated VMs side by side, down leaves nothing of them") {
-  const Machine machine;
-  write(kFile, file_of(group("sandbox", 3, kIsolated)));
-  const std::string before = leftovers();
+  const GroupHost machine;
+  write_text(kFile, groups_text(group_text("sandbox", 3, kIsolatedGroup)));
+  const std::string before = group_leftovers();
   const Outcome up = Runner::run(std::string("up --detach ") + kFile);
   INFO(up.out << up.err);
   REQUIRE(up.ok());
   CHECK(up.out.find(" (1 of 3)\n") != std::string::npos);
   CHECK(up.out.find(" (3 of 3)\n") != std::string::npos);
-  CHECK(names() == Names{"sandbox-1", "sandbox-2", "sandbox-3"});
+  CHECK(vm_names() == Names{"sandbox-1", "sandbox-2", "sandbox-3"});
   std::set<std::string> addresses;
-  for (const std::string& name : names()) {
+  for (const std::string& name : vm_names()) {
     CAPTURE(name);
     const Json vm = Runner::vm(name);
     CHECK(vm["network"] == "sandbox");
@@ -96,11 +45,11 @@ TEST_CASE("runner up: boots isolated VMs side by side, down leaves nothing of th
   SUBCASE("by the file") { CHECK(Runner::run(std::string("down ") + kFile).ok()); }
   SUBCASE("by the group") { CHECK(Runner::run("down sandbox").ok()); }
   SUBCASE("by the file, which was edited wrongly since") {
-    write(kFile, "config: [");
+    write_text(kFile, "config: [");
     CHECK(Runner::run(std::string("down ") + kFile).ok());
   }
-  CHECK(names().empty());
-  CHECK(leftovers() == before);
+  CHECK(vm_names().empty());
+  CHECK(group_leftovers() == before);
   CHECK(run(words("ip -o route show table all")).out.find("169.254.100.") == std::string::npos);
   // Once more: nothing to do for a file, and no such group.
   CHECK(Runner::run(std::string("down ") + kFile).ok());
@@ -110,8 +59,9 @@ TEST_CASE("runner up: boots isolated VMs side by side, down leaves nothing of th
 }
 
 TEST_CASE("runner up: a bridge group gets its bridge, and each VM its own of the addresses") {
-  const Machine machine;
-  write(kFile, file_of(group("vm", 2, std::string(kBridge) + "        addresses: [192.0.2.30, 192.0.2.20]\n")));
+  const GroupHost machine;
+  write_text(kFile, groups_text(group_text(
+                        "vm", 2, std::string(kBridgeGroup) + "        addresses: [192.0.2.30, 192.0.2.20]\n")));
   const Outcome up = Runner::run(std::string("up -d ") + kFile);
   INFO(up.out << up.err);
   REQUIRE(up.ok());
@@ -124,7 +74,7 @@ TEST_CASE("runner up: a bridge group gets its bridge, and each VM its own of the
 }
 
 TEST_CASE("runner up: what new prints is what up takes") {
-  const Machine machine;
+  const GroupHost machine;
   for (const std::string line : {"new sandbox --net=isolated --count=1", "new sandbox --count=1",
                                  "new sandbox --net=isolated --isolated-range 169.254.40.0/24 --count=1"}) {
     CAPTURE(line);
@@ -135,18 +85,18 @@ TEST_CASE("runner up: what new prints is what up takes") {
     const Outcome up = Runner::run("up --detach -", yaml);
     INFO(yaml << up.out << up.err);
     CHECK(up.ok());
-    CHECK(names() == Names{"sandbox-1"});
+    CHECK(vm_names() == Names{"sandbox-1"});
     CHECK(Runner::run("down sandbox").ok());
   }
 }
 
 TEST_CASE("runner new: an isolated group's YAML shows the host's own LAN") {
-  const Machine machine;
+  const GroupHost machine;
   CHECK(Runner::run("new sandbox --net=isolated").out.find("# drop: [\"198.51.100.0/24\"]\n") != std::string::npos);
 }
 
 TEST_CASE("runner new: the subnet of a bridge group is one that the host has no route to") {
-  const Machine machine;
+  const GroupHost machine;
   const std::string line = "gateway: 192.168.";
   const std::string first = Runner::run("new vm").out;
   const size_t at = first.find(line);
@@ -159,32 +109,33 @@ TEST_CASE("runner new: the subnet of a bridge group is one that the host has no 
 }
 
 TEST_CASE("runner up: count 0 is said") {
-  const Machine machine;
-  write(kFile, file_of(group("sandbox", 0, kIsolated)));
-  const Outcome up = Runner::run(std::string("up ") + kFile);
+  const GroupHost machine;
+  write_text(kFile, groups_text(group_text("sandbox", 0, kIsolatedGroup)));
+  const Outcome up = Runner::run(std::string("up -d ") + kFile);
   CHECK(up.ok());
-  CHECK(up.out == "host group 'sandbox': count is 0, so no VM is booted; write count: 1 to boot one\n");
+  CHECK(up.out == "host group 'sandbox': count is 0, so no VM is booted; slicer-run vm new sandbox boots one\n");
+  CHECK(Runner::run("down sandbox").ok());
 }
 
 TEST_CASE("runner up: in the foreground until a signal, then the VMs are shut down") {
-  const Machine machine;
-  write(kFile, file_of(group("sandbox", 2, kIsolated)));
+  const GroupHost machine;
+  write_text(kFile, groups_text(group_text("sandbox", 2, kIsolatedGroup)));
   for (const int number : {SIGINT, SIGTERM}) {
     CAPTURE(number);
     const Background up(Runner::argv(std::string("up ") + kFile), "");
-    REQUIRE(eventually([] { return running() == 2; }, 20s));
+    REQUIRE(eventually([] { return running_vms() == 2; }, 20s));
     REQUIRE(kill(up.pid(), number) == 0);
     CHECK(eventually([&] { return !runs(up.pid()); }, 30s));
-    CHECK(names().empty());
+    CHECK(vm_names().empty());
     CHECK_FALSE(exists("/run/slicer/.group-sandbox.lock"));
   }
 }
 
 TEST_CASE("runner up: a VM that ends is cleaned up after, with the last one up ends") {
-  const Machine machine;
-  write(kFile, file_of(group("sandbox", 2, kIsolated)));
+  const GroupHost machine;
+  write_text(kFile, groups_text(group_text("sandbox", 2, kIsolatedGroup)));
   const Background up(Runner::argv(std::string("up ") + kFile), "");
-  REQUIRE(eventually([] { return running() == 2; }, 20s));
+  REQUIRE(eventually([] { return running_vms() == 2; }, 20s));
   REQUIRE(kill(Runner::vm("sandbox-1")["hypervisorPid"], SIGKILL) == 0);
   CHECK(Runner::gone("sandbox-1"));
   CHECK(runs(up.pid()));
@@ -196,27 +147,27 @@ TEST_CASE("runner up: a VM that ends is cleaned up after, with the last one up e
 }
 
 TEST_CASE("runner down: ends an up in the foreground with its VMs") {
-  const Machine machine;
-  write(kFile, file_of(group("sandbox", 2, kIsolated)));
+  const GroupHost machine;
+  write_text(kFile, groups_text(group_text("sandbox", 2, kIsolatedGroup)));
   const Background up(Runner::argv(std::string("up ") + kFile), "");
-  REQUIRE(eventually([] { return running() == 2; }, 20s));
+  REQUIRE(eventually([] { return running_vms() == 2; }, 20s));
   const Outcome down = Runner::run("down sandbox");
   INFO(down.err);
   CHECK(down.ok());
   CHECK_FALSE(runs(up.pid()));
-  CHECK(names().empty());
+  CHECK(vm_names().empty());
 }
 
 TEST_CASE("runner up: killed, its VMs run on, the next keeps them") {
-  const Machine machine;
-  write(kFile, file_of(group("sandbox", 2, kIsolated)));
+  const GroupHost machine;
+  write_text(kFile, groups_text(group_text("sandbox", 2, kIsolatedGroup)));
   {
     const Background up(Runner::argv(std::string("up ") + kFile), "");
-    REQUIRE(eventually([] { return running() == 2; }, 20s));
+    REQUIRE(eventually([] { return running_vms() == 2; }, 20s));
   }
   const Json before = Runner::vm("sandbox-1");
-  CHECK(running() == 2);
-  write(kFile, file_of(group("sandbox", 3, kIsolated)));
+  CHECK(running_vms() == 2);
+  write_text(kFile, groups_text(group_text("sandbox", 3, kIsolatedGroup)));
   const Outcome up = Runner::run(std::string("up -d ") + kFile);
   INFO(up.err);
   CHECK(up.ok());
@@ -224,69 +175,72 @@ TEST_CASE("runner up: killed, its VMs run on, the next keeps them") {
   CHECK(up.out.starts_with("sandbox-3 runs: "));
   CHECK(Runner::vm("sandbox-1") == before);
   CHECK(Runner::run("down sandbox").ok());
-  CHECK(names().empty());
+  CHECK(vm_names().empty());
 }
 
 TEST_CASE("runner up: one VM that cannot be booted does not stop the others") {
-  const Machine machine;
-  write(kFile, file_of(group("vm", 2, std::string(kBridge) + "        range: 192.0.2.9-192.0.2.9\n")));
+  const GroupHost machine;
+  write_text(kFile,
+             groups_text(group_text("vm", 2, std::string(kBridgeGroup) + "        range: 192.0.2.9-192.0.2.9\n")));
   const Outcome up = Runner::run(std::string("up -d ") + kFile);
   INFO(up.out << up.err);
   CHECK(up.exit_code == 1);
-  CHECK(names().size() == 1);
+  CHECK(vm_names().size() == 1);
   CHECK(up.err.find("no address is free") != std::string::npos);
   CHECK(Runner::run("down vm").ok());
 }
 
 TEST_CASE("runner up: what is in the way is told before anything is made") {
-  const Machine machine;
+  const GroupHost machine;
   struct Case {
     std::string yaml;
     std::string message;
   };
   const std::string other = "/run/other.yaml";
-  write(other, file_of(group("taken", 1, kIsolated)));
+  write_text(other, groups_text(group_text("taken", 1, kIsolatedGroup)));
   REQUIRE(Runner::run("up -d " + other).ok());
   REQUIRE(Runner::start("vm-2").ok());
-  for (const auto& [yaml, message] : std::vector<Case>{
-           {file_of(group("taken", 1, kIsolated)),
-            "slicer-run: host group 'taken' is up from another file, '/run/other.yaml'\n"},
-           {file_of(group("vm", 2, kBridge)), "slicer-run: VM 'vm-2' exists and is not of host group 'vm'\n"},
-           {file_of(group("host", 1, kBridge)),
-            "slicer-run: /run/groups.yaml: host group \"host\" has the name of the "
-            "network in '/etc/cni/net.d/host.conflist'\n"},
-           {file_of(group("x", 1, "      network_name: none\n")),
-            "slicer-run: find network 'none' in '/etc/cni/net.d': no such network\n"},
-           {file_of(group("x", 1, "      netwrok: {}\n")),
-            "slicer-run: /run/groups.yaml:7:7: config.host_groups[0].netwrok: unknown key\n"
-            "slicer-run: hint: did you mean \"network\"?\n"}}) {
+  for (const auto& [yaml, message] :
+       std::vector<Case>{{groups_text(group_text("taken", 1, kIsolatedGroup)),
+                          "slicer-run: host group 'taken' is up from another file, '/run/other.yaml'\n"},
+                         {groups_text(group_text("vm", 2, kBridgeGroup)),
+                          "slicer-run: VM 'vm-2' exists and is not of host group 'vm'\n"},
+                         {groups_text(group_text("host", 1, kBridgeGroup)),
+                          "slicer-run: /run/groups.yaml: host group \"host\" has the name of the "
+                          "network in '/etc/cni/net.d/host.conflist'\n"},
+                         {groups_text(group_text("x", 1, "      network_name: none\n")),
+                          "slicer-run: find network 'none' in '/etc/cni/net.d': no such network\n"},
+                         {groups_text(group_text("x", 1, "      netwrok: {}\n")),
+                          "slicer-run: /run/groups.yaml:7:7: config.host_groups[0].netwrok: unknown key\n"
+                          "slicer-run: hint: did you mean \"network\"?\n"}}) {
     CAPTURE(yaml);
-    write(kFile, yaml);
+    write_text(kFile, yaml);
     const Outcome up = Runner::run(std::string("up -d ") + kFile);
     CHECK(up.exit_code == 1);
     CHECK(up.out == "");
     CHECK_MESSAGE(up.err.starts_with(message), up.err);
-    CHECK(names() == Names{"taken-1", "vm-2"});
+    CHECK(vm_names() == Names{"taken-1", "vm-2"});
   }
 }
 
 TEST_CASE("runner up: two files at once, each down by itself") {
-  const Machine machine;
-  write("/run/a.yaml", file_of(group("a", 1, kIsolated)));
-  write("/run/b.yaml", file_of(group("b", 1, kIsolated)));  // the same range: blocks are never shared
+  const GroupHost machine;
+  write_text("/run/a.yaml", groups_text(group_text("a", 1, kIsolatedGroup)));
+  write_text("/run/b.yaml",
+             groups_text(group_text("b", 1, kIsolatedGroup)));  // the same range: blocks are never shared
   const Background a(Runner::argv("up /run/a.yaml"), "");
   const Background b(Runner::argv("up /run/b.yaml"), "");
-  REQUIRE(eventually([] { return running() == 2; }, 20s));
+  REQUIRE(eventually([] { return running_vms() == 2; }, 20s));
   CHECK(Runner::vm("a-1")["addresses"] != Runner::vm("b-1")["addresses"]);
   CHECK(Runner::run("down /run/a.yaml").ok());
-  CHECK(names() == Names{"b-1"});
+  CHECK(vm_names() == Names{"b-1"});
   CHECK(runs(b.pid()));
   CHECK_FALSE(runs(a.pid()));
   CHECK(Runner::run("down b").ok());
 }
 
 TEST_CASE("runner vm new: lists that the network cannot take are refused, not dropped") {
-  const Machine machine;
+  const GroupHost machine;
   const Outcome made = Runner::start("demo-1", "host", "--drop 192.0.2.0/24");
   CHECK(made.exit_code == 1);
   CHECK(made.err.starts_with(
@@ -296,9 +250,11 @@ TEST_CASE("runner vm new: lists that the network cannot take are refused, not dr
 }
 
 TEST_CASE("runner vm firewall: the lists in force, and network reload: edited ones for VMs that run") {
-  const Machine machine;
-  const auto with_drop = [](const std::string& lists) { return file_of(group("vm", 2, kBridge + lists)); };
-  write(kFile, with_drop("        drop: [198.51.100.0/24, \"203.0.113.9:80\"]\n        allow: [198.51.100.3]\n"));
+  const GroupHost machine;
+  const auto with_drop = [](const std::string& lists) {
+    return groups_text(group_text("vm", 2, kBridgeGroup + lists));
+  };
+  write_text(kFile, with_drop("        drop: [198.51.100.0/24, \"203.0.113.9:80\"]\n        allow: [198.51.100.3]\n"));
   const Outcome up = Runner::run(std::string("up -d ") + kFile);
   INFO(up.out << up.err);
   REQUIRE(up.ok());
@@ -315,7 +271,7 @@ TEST_CASE("runner vm firewall: the lists in force, and network reload: edited on
   CHECK(shown["default"] == "allow");
   CHECK(shown["lists"].size() == 3);
 
-  write(kFile, with_drop("        allow: [203.0.113.9]\n"));
+  write_text(kFile, with_drop("        allow: [203.0.113.9]\n"));
   const Outcome reload = Runner::run("network reload vm");
   INFO(reload.out << reload.err);
   CHECK(reload.ok());
@@ -326,7 +282,7 @@ TEST_CASE("runner vm firewall: the lists in force, and network reload: edited on
   CHECK(edited["default"] == "drop");
   CHECK(edited["lists"] == Json::array({{{"destination", "203.0.113.9"}, {"verdict", "allow"}}}));
 
-  write(kFile, with_drop(""));
+  write_text(kFile, with_drop(""));
   CHECK(Runner::run("network reload vm").ok());
   CHECK(Runner::run("vm firewall vm-1").out == "VM vm-1 on network 'vm': no lists, everything is allowed\n");
   CHECK(Runner::run("down vm").ok());
@@ -336,14 +292,14 @@ TEST_CASE("runner vm firewall: the lists in force, and network reload: edited on
 }
 
 TEST_CASE("runner vm new: lists of one VM are its own, and a reload of the network leaves them") {
-  const Machine machine;
+  const GroupHost machine;
   const auto conflist = [](const Json& drop) {
     const Json ipam = {{"type", "slicer-ipam"}, {"subnet", "192.0.2.0/24"}, {"routes", {{{"dst", "0.0.0.0/0"}}}}};
     const Json bridge = {{"type", "slicer-bridge"}, {"bridge", "br0"}, {"isGateway", true}, {"ipam", ipam}};
     const Json firewall = {{"type", "slicer-firewall"}, {"drop", drop}, {"capabilities", {{"policy", true}}}};
     const Json list = {
         {"cniVersion", "1.0.0"}, {"name", "lan"}, {"netns", "host"}, {"plugins", Json::array({bridge, firewall})}};
-    write("/etc/cni/net.d/10-lan.conflist", list.dump());
+    write_text("/etc/cni/net.d/10-lan.conflist", list.dump());
   };
   conflist(Json::array({"198.51.100.3"}));
   REQUIRE(Runner::start("demo-1", "lan").ok());
@@ -368,9 +324,11 @@ TEST_CASE("runner vm new: lists of one VM are its own, and a reload of the netwo
 }
 
 TEST_CASE("runner vm firewall: of an isolated VM, its own counters, network reload: each namespace's table") {
-  const Machine machine;
-  const auto with = [](const std::string& lists) { return file_of(group("sandbox", 2, kIsolated + lists)); };
-  write(kFile, with("        drop: [203.0.113.128/25, \"203.0.113.9:80-81\"]\n        allow: [203.0.113.200]\n"));
+  const GroupHost machine;
+  const auto with = [](const std::string& lists) {
+    return groups_text(group_text("sandbox", 2, kIsolatedGroup + lists));
+  };
+  write_text(kFile, with("        drop: [203.0.113.128/25, \"203.0.113.9:80-81\"]\n        allow: [203.0.113.200]\n"));
   const Outcome up = Runner::run(std::string("up -d ") + kFile);
   INFO(up.out << up.err);
   REQUIRE(up.ok());
@@ -390,7 +348,7 @@ TEST_CASE("runner vm firewall: of an isolated VM, its own counters, network relo
   CHECK(has("sandbox-1", {{"destination", "169.254.0.0/16"}, {"verdict", "drop"}}));
   CHECK(has("sandbox-1", {{"destination", Surroundings::kHost}, {"verdict", "drop"}}));
 
-  write(kFile, with("        allow: [203.0.113.9]\n"));
+  write_text(kFile, with("        allow: [203.0.113.9]\n"));
   const Outcome reload = Runner::run("network reload sandbox");
   INFO(reload.out << reload.err);
   CHECK(reload.ok());
@@ -402,7 +360,7 @@ TEST_CASE("runner vm firewall: of an isolated VM, its own counters, network relo
     CHECK(lists(name)["dropped"] == 0);
   }
 
-  write(kFile, with(""));  // the firewall is out of the chain: its lists go with it
+  write_text(kFile, with(""));  // the firewall is out of the chain: its lists go with it
   CHECK(Runner::run("network reload sandbox").ok());
   CHECK(lists("sandbox-2")["default"] == "allow");
   CHECK_FALSE(has("sandbox-2", {{"destination", "203.0.113.9"}, {"verdict", "allow"}}));
@@ -411,10 +369,10 @@ TEST_CASE("runner vm firewall: of an isolated VM, its own counters, network relo
 }
 
 TEST_CASE("runner network rm: a host group's network, with the last isolated VM go the rules that all share") {
-  const Machine machine;
+  const GroupHost machine;
   const auto ruleset = [] { return must("nft list ruleset"); };
   const std::string other = "      network:\n        mode: isolated\n        range: \"169.254.104.0/24\"\n";
-  write(kFile, file_of(group("sandbox", 1, kIsolated) + group("other", 1, other)));
+  write_text(kFile, groups_text(group_text("sandbox", 1, kIsolatedGroup) + group_text("other", 1, other)));
   REQUIRE(Runner::run(std::string("up --detach ") + kFile).ok());
   const Outcome refused = Runner::run("network rm sandbox");
   CHECK(refused.exit_code == 1);
@@ -437,25 +395,24 @@ TEST_CASE("runner network rm: a host group's network, with the last isolated VM 
 }
 
 TEST_CASE("runner up: says what of a running VM is not as the file says now, and what takes it over") {
-  const Machine machine;
-  write(kFile, file_of(group("sandbox", 1, kIsolated)));
+  const GroupHost machine;
+  write_text(kFile, groups_text(group_text("sandbox", 1, kIsolatedGroup)));
   REQUIRE(Runner::run(std::string("up --detach ") + kFile).ok());
   const auto again = [&](const std::string& text) {
-    write(kFile, file_of(text));
+    write_text(kFile, groups_text(text));
     const Outcome up = Runner::run(std::string("up --detach ") + kFile);
     CHECK(up.ok());
     return up.err;
   };
-  CHECK(again(group("sandbox", 1, kIsolated)) == "slicer-run: sandbox-1 runs already\n");
-  const std::string lists = std::string(kIsolated) + "        drop: [198.51.100.0/24]\n";
-  CHECK(again(group("sandbox", 1, lists)) ==
-        "slicer-run: sandbox-1 runs already; changed lists: slicer-run network reload sandbox\n");
+  CHECK(again(group_text("sandbox", 1, kIsolatedGroup)) == "slicer-run: sandbox-1 runs already\n");
+  const std::string lists = std::string(kIsolatedGroup) + "        drop: [198.51.100.0/24]\n";
+  CHECK(again(group_text("sandbox", 1, lists)) == "slicer-run: sandbox-1 runs already\n");  // taken over
   const std::string other =
       "      vcpu: 2\n      network:\n        mode: isolated\n        range: \"169.254.104.0/24\"\n";
   CHECK(
-      again(group("sandbox", 1, other)) ==
-      "slicer-run: sandbox-1 runs already, with another vcpu, network than the file says; to take it over: slicer-run "
-      "down sandbox, then up\n");
+      again(group_text("sandbox", 1, other)) ==
+      "slicer-run: sandbox-1 runs already, with another vcpu, network than the file says; to make it anew: slicer-run "
+      "up --recreate\n");
 }
 
 }  // namespace slicer::test
