@@ -45,10 +45,6 @@ struct Target {
   }
 };
 
-bool looks_like_file(const std::string& word) {
-  return word.find('/') != std::string::npos || word.ends_with(".yaml") || word.ends_with(".yml");
-}
-
 // A file's VMs are found by its path, so it may have been edited since, even wrongly. What it says now is only asked
 // for the groups that are still booting.
 Result<Target> find_target(const std::string& word) {

@@ -6,12 +6,17 @@
 #include <CLI/App.hpp>
 #include <memory>
 
+#include "lib/base/log.h"
 #include "lib/cni/attachment.h"
 #include "lib/cni/json.h"
 #include "lib/net/bridge_port.h"
 #include "lib/net/link.h"
 #include "runner/chain/conflist.h"
 #include "runner/commands/table.h"
+#include "runner/groups/group_note.h"
+#include "runner/groups/group_pool.h"
+#include "runner/groups/to_conflist.h"
+#include "runner/groups/yaml.h"
 #include "runner/networks/attachments.h"
 #include "runner/networks/facts.h"
 #include "runner/print.h"
@@ -20,6 +25,12 @@ namespace slicer::runner {
 namespace {
 
 using cni::Json;
+
+constexpr const char* kExamples =
+    "Examples:\n"
+    "  slicer-run network show slicer\n"
+    "  slicer-run network show vm.yaml > /etc/cni/net.d/60-vm.conflist\n"
+    "      then take \"network\" out of the YAML and write network_name: vm";
 
 /// The network's bridge as it stands now.
 struct Bridge {
@@ -150,22 +161,71 @@ Json show_json(const View& view) {
   return json;
 }
 
+// What stands in memory only: saved as a file of the CNI folder, and with network_name in the YAML, it does the same.
+std::string conflist_text(const HostGroup& group) { return group_conflist_json(group).dump(2) + "\n"; }
+
+Result<int> show_file(const Context& context, const std::string& file, const std::string& wanted) {
+  HostGroups groups = TRY(read_host_groups(file));
+  TRY(choose_gateways(context, groups, Keep::kNo));
+  std::string text;
+  unsigned shown = 0;
+  for (const HostGroup& group : groups.groups) {
+    if (!wanted.empty() && group.name != wanted) continue;
+    if (!group.network) {
+      log_line(fmt::format("host group '{}' is on the network '{}' of the CNI folder", group.name, group.network_name));
+      continue;
+    }
+    text += conflist_text(group);
+    ++shown;
+  }
+  if (shown == 0)
+    return fail(Kind::kNotFound, wanted.empty()
+                                     ? fmt::format("no host group of '{}' has a network of its own", file)
+                                     : fmt::format("'{}' has no network of a host group '{}'", file, wanted));
+  if (shown > 1) log_line(fmt::format("{} lists, of which each wants a file of its own: --group NAME", shown));
+  TRY(print(text));
+  return kExitOk;
+}
+
+// A network of the CNI folder in words; of a group that is up, its list.
+Result<int> show_name(const Context& context, const std::string& name, bool json) {
+  Result<View> view = look(context, name);
+  if (!view && view.error().kind == Kind::kNotFound) {
+    const std::optional<GroupNote> note = TRY(find_note(context, name));
+    if (!note) return std::unexpected(std::move(view).error());
+    const HostGroup group = TRY(group_of(context, *note));
+    if (!group.network) return show_name(context, group.network_name, json);
+    TRY(print(conflist_text(group)));
+    return kExitOk;
+  }
+  const View found = TRY(std::move(view));
+  TRY(print(json ? cni::dump_json(show_json(found)) + "\n" : show_text(found)));
+  return kExitOk;
+}
+
 }  // namespace
 
 void register_network_show(CLI::App& network, Context& context) {
   struct Options {
     std::string name = {};
+    std::string group = {};
     bool json = false;
   };
-  CLI::App& command = *network.add_subcommand("show", "Show one network in words, and who is attached to it");
+  CLI::App& command =
+      *network.add_subcommand("show", "Show one network and who is attached to it, or a host group's as a conflist");
   const auto options = std::make_shared<Options>();
-  command.add_option("NAME", options->name, "The network's name")->required();
+  command
+      .add_option("NAME|FILE", options->name,
+                  "A network, in words; a host group that is up, or the YAML of one: what to save in the CNI folder")
+      ->required();
+  command.add_option("--group", options->group, "Of a FILE, this group's network alone");
   command.add_flag("--json", options->json, "Print JSON");
+  command.footer(kExamples);
   command.callback([&context, options] {
     context.action = [&context, options]() -> Result<int> {
-      const View view = TRY(look(context, options->name));
-      TRY(print(options->json ? cni::dump_json(show_json(view)) + "\n" : show_text(view)));
-      return kExitOk;
+      if (options->name == "-" || looks_like_file(options->name))
+        return show_file(context, options->name, options->group);
+      return show_name(context, options->name, options->json);
     };
   });
 }

@@ -35,6 +35,11 @@ void register_new(CLI::App& app, Context& context) {
       ->check(CLI::IsMember({"bridge", "isolated", "macvtap", "cni"}))
       ->capture_default_str();
   command.add_option("--count", wanted->count, "How many VMs `up` boots");
+  command.add_option("--vcpu", wanted->vcpus, "Processors of each VM")->check(CLI::Range(1U, 255U));
+  command.add_option("--ram", wanted->ram, "Memory of each VM: GiB, or 512M");
+  command.add_option("--hypervisor", wanted->hypervisor, "qemu");
+  command.add_option("--image", wanted->image,
+                     "A folder with kernel, initrd, disk and cmdline, or a YAML file of them");
   command.add_option(
       "--cidr", wanted->cidr,
       "bridge: the VMs' subnet; without it a free 192.168.x.0/24. macvtap: the LAN's subnet; without it DHCP");

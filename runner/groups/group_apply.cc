@@ -34,14 +34,13 @@ Result<void> check_note(const std::optional<GroupNote>& note, const std::string&
               fmt::format("rename the group, or end it: slicer-run down {}", note->group));
 }
 
-Result<LaunchSpec> wanted_vm(const GroupPlan& plan, unsigned number, const std::string& file) {
+Result<VmRequest> wanted_vm(const Settings& settings, const GroupPlan& plan, unsigned number, const std::string& file) {
   LaunchSpec spec = TRY(group_vm_spec(plan.group, number, plan.network, file));
   spec.kept = KeptWish::kMay;
-  return spec;
+  return make_request(settings, spec);
 }
 
-Result<void> plan_running(const Settings& settings, const VmRecord& record, const LaunchSpec& wanted, bool recreate,
-                          GroupPlan& plan) {
+void plan_running(const VmRecord& record, VmRequest wanted, bool recreate, GroupPlan& plan) {
   const std::vector<std::string> changed = changed_keys(record, wanted);
   if (changed.empty() || !recreate) {
     plan.staying.push_back(record);
@@ -50,12 +49,11 @@ Result<void> plan_running(const Settings& settings, const VmRecord& record, cons
                                          : fmt::format(", with another {} than the file says; to make it anew: "
                                                        "slicer-run up --recreate",
                                                        fmt::join(changed, ", "))));
-    return {};
+    return;
   }
   log_line(fmt::format("{} is made anew, with another {}", record.name, fmt::join(changed, ", ")));
   plan.leaving.push_back(record);
-  plan.coming.push_back(TRY(make_request(settings, wanted)));
-  return {};
+  plan.coming.push_back(std::move(wanted));
 }
 
 // What `up` made last time, and the file has no more. VMs that `vm new` added have higher numbers or other names.
@@ -77,14 +75,14 @@ Result<GroupPlan> plan_group(const Settings& settings, const HostGroup& group, c
   plan.network = TRY(group_network(group, file, settings.conf_dir));
   if (group.network) TRY(check_clashes(plan.network, alive));
   for (unsigned number = 1; number <= group.count; ++number) {
-    const LaunchSpec wanted = TRY(wanted_vm(plan, number, file));
+    VmRequest wanted = TRY(wanted_vm(settings, plan, number, file));
     const auto found = std::ranges::find(alive, wanted.name, &VmRecord::name);
     if (found == alive.end()) {
-      plan.coming.push_back(TRY(make_request(settings, wanted)));
+      plan.coming.push_back(std::move(wanted));
       continue;
     }
     TRY(check_running(*found, group, file));
-    TRY(plan_running(settings, *found, wanted, recreate, plan));
+    plan_running(*found, std::move(wanted), recreate, plan);
   }
   if (!note) return plan;
   const Result<HostGroup> before = group_of(settings, *note);

@@ -1,5 +1,10 @@
 #include "runner/groups/group_diff.h"
 
+#include <algorithm>
+#include <tuple>
+
+#include "runner/state/vm_definition.h"
+
 namespace slicer::runner {
 namespace {
 
@@ -27,17 +32,28 @@ cni::Json asked_of_file(const cni::Json& capability_args) {
 
 }  // namespace
 
-std::vector<std::string> changed_keys(const VmRecord& running, const LaunchSpec& wanted) {
+std::vector<std::string> changed_keys(const VmRecord& running, const VmRequest& wanted) {
   std::vector<std::string> keys;
-  if (running.vcpus != wanted.vcpus) keys.emplace_back("vcpu");
-  if (running.ram_mib != wanted.ram_mib) keys.emplace_back("ram_mb");
+  const auto compare = [&](const char* key, const auto& then, const auto& now) {
+    if (then != now) keys.emplace_back(key);
+  };
+  const VmDefinition& now = wanted.definition;
+  compare("vcpu", running.vcpus, now.vcpus);
+  compare("ram_mb", running.ram_mib, now.ram_mib);
+  if (const Result<VmDefinition> then = definition_of(running); then) {
+    compare("image", std::tie(then->image_dir, then->kernel, then->initrd, then->disk, then->cmdline),
+            std::tie(now.image_dir, now.kernel, now.initrd, now.disk, now.cmdline));
+    compare("storage", std::max(then->storage_bytes, now.storage_bytes), then->storage_bytes);  // a disk never shrinks
+    compare("ssh_keys", then->ssh_keys, now.ssh_keys);
+    compare("userdata", then->userdata, now.userdata);
+  }
   const cni::Json then_asked = asked_of_file(running.capability_args);
-  const cni::Json now_asked = asked_of_file(wanted.capability_args);
+  const cni::Json now_asked = asked_of_file(now.capability_args);
   for (const char* key : {"mac", "bandwidth"})
-    if (then_asked.value(key, cni::Json()) != now_asked.value(key, cni::Json())) keys.emplace_back(key);
-  const Result<chain::Conflist> then = chain::parse_conflist(running.conflist, running.network);
+    if (now_asked.contains(key)) compare(key, then_asked.value(key, cni::Json()), now_asked[key]);
+  const Result<chain::Conflist> list = chain::parse_conflist(running.conflist, running.network);
   const bool same_network = running.network == wanted.network.name;
-  if (!same_network || (then && without_lists(*then) != without_lists(wanted.network))) keys.emplace_back("network");
+  if (!same_network || (list && without_lists(*list) != without_lists(wanted.network))) keys.emplace_back("network");
   return keys;
 }
 

@@ -55,6 +55,27 @@ std::string count_line(const NewGroup& wanted) {
   return "      # count: 1    # VMs that `up` boots; without it none\n";
 }
 
+// "4" and "4G" are GiB, "512M" MiB.
+Result<std::string> ram_line(const std::string& ram) {
+  const size_t digits = ram.find_first_not_of("0123456789");
+  const std::string number = ram.substr(0, digits);
+  const std::string unit = digits == std::string::npos ? "G" : ram.substr(digits);
+  if (!number.empty() && unit == "G") return fmt::format("      ram_gb: {}\n", number);
+  if (!number.empty() && unit == "M") return fmt::format("      ram_mb: {}\n", number);
+  return fail(Kind::kInvalidConfig, fmt::format("--ram: \"{}\" is no size of a memory", ram),
+              "write a whole number of GiB, or one with M or G behind it: 512M");
+}
+
+// What the machine is, as far as it was said.
+Result<std::string> machine_lines(const NewGroup& wanted) {
+  std::string text = count_line(wanted);
+  if (wanted.vcpus) text += fmt::format("      vcpu: {}\n", *wanted.vcpus);
+  if (!wanted.ram.empty()) text += TRY(ram_line(wanted.ram));
+  if (!wanted.hypervisor.empty()) text += fmt::format("      hypervisor: {}\n", wanted.hypervisor);
+  if (!wanted.image.empty()) text += fmt::format("      image: \"{}\"\n", wanted.image);
+  return text;
+}
+
 std::string lists(const NewGroup& wanted) {
   std::string text;
   if (!wanted.drop.empty()) text += fmt::format("        drop: {}\n", quoted_list(wanted.drop));
@@ -73,8 +94,8 @@ std::string lan_advice(const HostNetworks& host) {
       host.lan ? " (it is the subnet of this host's default route)" : " (put your LAN's subnet in)", lan);
 }
 
-std::string isolated_text(const NewGroup& wanted, const HostNetworks& host) {
-  std::string text = head(wanted) + count_line(wanted) + "      network:\n        mode: \"isolated\"\n";
+std::string isolated_text(const NewGroup& wanted, const HostNetworks& host, const std::string& machine) {
+  std::string text = head(wanted) + machine + "      network:\n        mode: \"isolated\"\n";
   if (wanted.isolated_range.empty())
     text +=
         "        # The addresses come from 169.254.0.0/16, chosen by the group's name; a range of your own:\n"
@@ -100,17 +121,17 @@ Result<addr::Cidr> subnet_of(const NewGroup& wanted, const HostNetworks& host) {
               "name one: --cidr=10.10.10.0/24");
 }
 
-Result<std::string> bridge_text(const NewGroup& wanted, const HostNetworks& host) {
+Result<std::string> bridge_text(const NewGroup& wanted, const HostNetworks& host, const std::string& machine) {
   const addr::Cidr gateway = first_host(TRY(subnet_of(wanted, host)));
-  std::string text = head(wanted) + count_line(wanted) + "      network:\n";
+  std::string text = head(wanted) + machine + "      network:\n";
   text += fmt::format("        bridge: {}\n        tap_prefix: {}\n        gateway: {}\n", default_bridge(wanted.name),
                       default_tap_prefix(wanted.name), gateway.text());
   if (!wanted.range.empty()) text += fmt::format("        range: {}\n", wanted.range);
   return text + lists(wanted);
 }
 
-Result<std::string> macvtap_text(const NewGroup& wanted) {
-  std::string text = head(wanted) + count_line(wanted) + "      network:\n        mode: macvtap\n";
+Result<std::string> macvtap_text(const NewGroup& wanted, const std::string& machine) {
+  std::string text = head(wanted) + machine + "      network:\n        mode: macvtap\n";
   if (wanted.parent.empty())
     text += "        # parent: eth1    # the LAN's interface; without it the one of the default route\n";
   else
@@ -123,17 +144,18 @@ Result<std::string> macvtap_text(const NewGroup& wanted) {
   return text + lists(wanted);
 }
 
-std::string cni_text(const NewGroup& wanted) {
-  return head(wanted) + count_line(wanted) +
+std::string cni_text(const NewGroup& wanted, const std::string& machine) {
+  return head(wanted) + machine +
          fmt::format("  network_name: \"{}\"    # a network of /etc/cni/net.d\n", wanted.network_name);
 }
 
 Result<std::string> text_of(const NewGroup& wanted, const HostNetworks& host) {
-  if (wanted.net == "isolated") return isolated_text(wanted, host);
-  if (wanted.net == "bridge") return bridge_text(wanted, host);
-  if (wanted.net == "macvtap") return macvtap_text(wanted);
+  const std::string machine = TRY(machine_lines(wanted));
+  if (wanted.net == "isolated") return isolated_text(wanted, host, machine);
+  if (wanted.net == "bridge") return bridge_text(wanted, host, machine);
+  if (wanted.net == "macvtap") return macvtap_text(wanted, machine);
   TRY(cni::check_network_name(wanted.network_name).context("--network"));
-  return cni_text(wanted);
+  return cni_text(wanted, machine);
 }
 
 }  // namespace

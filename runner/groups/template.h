@@ -15,6 +15,10 @@ struct NewGroup {
   std::string name = {};
   std::string net = "bridge";  ///< bridge, isolated, macvtap or cni
   std::optional<unsigned> count = {};
+  std::optional<unsigned> vcpus = {};
+  std::string ram = {};  ///< "512M", "4G"; a number alone is GiB
+  std::string hypervisor = {};
+  std::string image = {};
   std::string cidr = {};                ///< bridge, macvtap: the subnet; the gateway is its first address
   std::string range = {};               ///< bridge, macvtap: "a-b"
   std::string parent = {};              ///< macvtap

@@ -164,6 +164,10 @@ Result<std::string> real_path(const std::string& file) {
   return fail_errno(errno, "find file '" + file + "'");
 }
 
+bool looks_like_file(const std::string& word) {
+  return word.find('/') != std::string::npos || word.ends_with(".yaml") || word.ends_with(".yml");
+}
+
 bool is_regular_file(const std::string& file) {
   struct stat info{};
   return stat(file.c_str(), &info) == 0 && S_ISREG(info.st_mode);

@@ -19,5 +19,7 @@ Result<HostGroups> read_host_groups(const std::string& file);
 /// The path without links and dots; the file must be there. Errors: kNotFound, kSystem.
 Result<std::string> real_path(const std::string& file);
 bool is_regular_file(const std::string& file);
+/// Whether a word is a file's and no group's name: it has a '/', or ends in .yaml or .yml.
+bool looks_like_file(const std::string& word);
 
 }  // namespace slicer::runner

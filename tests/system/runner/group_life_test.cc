@@ -237,19 +237,79 @@ TEST_CASE("runner down: disks stay until they are told to go") {
 
 TEST_CASE("runner up: a bridge group without a gateway gets a free subnet, and the same one after a reboot") {
   GroupHost machine;
-  write_groups(group_text("vm", 1, "      network: {mode: bridge}\n"));
-  const std::string gateway = [] {
-    const Outcome made = up();
-    INFO(made.err);
-    REQUIRE(made.ok());
-    return must("ip -o -4 addr show dev brvm0");
-  }();
-  CHECK(gateway.find(" 192.168.") != std::string::npos);
+  std::filesystem::create_directories("/var/lib/slicer/tiny");
+  std::filesystem::copy(Runner::kTinyKernel, "/var/lib/slicer/tiny/vmlinux");
+  const auto write_file = [] {
+    write_text(kGroupFile,
+               groups_text("    - {name: vm, count: 1, ram_mb: 16, image: /var/lib/slicer/tiny, network: {}}\n"));
+  };
+  const auto subnet = [] { return std::string(Json::parse(contents("/var/lib/slicer/groups/vm.json"))["subnet"]); };
+  write_file();
+  const std::string proposed = Runner::run("new vm").out;
+  REQUIRE(up().ok());
+  const std::string first = subnet();
+  const std::string gateway = first.substr(0, first.rfind('.')) + ".1/24";
+  CHECK(gateway.starts_with("192.168."));
+  CHECK(proposed.find("gateway: " + gateway) != std::string::npos);
+  CHECK(must("ip -o -4 addr show dev brvm0").find(" " + gateway + " ") != std::string::npos);
+  const Json was = Runner::vm("vm-1");
   CHECK(up().err == "slicer-run: vm-1 runs already\n");
+  CHECK(subnet() == first);
+
+  REQUIRE(kill(was["supervisorPid"], SIGKILL) == 0);
+  REQUIRE(eventually([&] { return !runs(was["hypervisorPid"]); }));
   machine.host.reboot();
-  must("ip link set lo up");
-  std::filesystem::create_directories("/run/image");
-  CHECK(vm_names().empty());
+  CHECK(Runner::run("vm new vm builder").err.starts_with("slicer-run: no host group 'vm' is up\n"));
+  write_file();
+  REQUIRE(up().ok());
+  CHECK(subnet() == first);
+  CHECK(Runner::vm("vm-1")["mac"] == was["mac"]);
+  CHECK(must("ip -o -4 addr show dev brvm0").find(" " + gateway + " ") != std::string::npos);
+
+  REQUIRE(Runner::run("down vm").ok());
+  must("ip link del brvm0");
+  must("ip link add other type veth peer name other-peer");
+  must("ip addr add " + gateway + " dev other");
+  must("ip link set other up");
+  const Outcome moved = up();
+  CHECK(moved.ok());
+  CHECK(moved.err.starts_with("slicer-run: host group 'vm': its subnet " + first +
+                              " is in use by another network now; it gets "));
+  CHECK(subnet() != first);
+  CHECK(Runner::run("down vm --rm").ok());
+  CHECK_FALSE(exists("/var/lib/slicer/groups/vm.json"));
+}
+
+TEST_CASE("network show: a group's network, saved as a conflist, does the same") {
+  const GroupHost machine;
+  const std::string lists = "        drop: [198.51.100.0/24, \"203.0.113.9:80\"]\n";
+  write_groups(group_text("vm", 1, std::string(kBridgeGroup) + "        range: 192.0.2.20-192.0.2.20\n" + lists));
+  REQUIRE(up().ok());
+  const Outcome by_file = Runner::run("network show " + std::string(kGroupFile));
+  INFO(by_file.err);
+  REQUIRE(by_file.ok());
+  CHECK(Runner::run("network show vm").out == by_file.out);
+  const auto picture = [] {
+    Json vm = Runner::vm("vm-1");
+    vm.erase("created");
+    vm.erase("supervisorPid");
+    vm.erase("hypervisorPid");
+    return std::vector<std::string>{vm.dump(2), Runner::run("vm firewall vm-1").out,
+                                    must("ip -o -4 addr show dev brvm0"), must("nft list ruleset")};
+  };
+  const std::vector<std::string> before = picture();
+  REQUIRE(Runner::run("down vm").ok());
+  REQUIRE(Runner::run("network rm vm --purge").ok());
+  write_text("/etc/cni/net.d/60-vm.conflist", by_file.out);
+  write_groups(group_text("vm", 1, "      network_name: vm\n"));
+  const Outcome again = up();
+  INFO(again.out << again.err);
+  REQUIRE(again.ok());
+  const std::vector<std::string> after = picture();
+  for (size_t i = 0; i < before.size(); ++i) CHECK(after[i] == before[i]);
+  CHECK(Runner::run("network show " + std::string(kGroupFile))
+            .err.starts_with("slicer-run: host group 'vm' is on the network 'vm' of the CNI folder\n"));
+  CHECK(Runner::run("down vm").ok());
 }
 
 TEST_CASE("runner up: what another file's VMs have is not given twice") {

@@ -1,10 +1,11 @@
 // Host groups with real guests. SLICER_TEST_IMAGE: the folder that scripts/guest-image made.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 
-#include "tests/system/runner/runner_support.h"
+#include "tests/system/runner/group_support.h"
 
 namespace slicer::test {
 namespace {
@@ -43,6 +44,38 @@ TEST_CASE("guest groups: isolated guests reach the internet and nothing else tha
   CHECK(std::chrono::steady_clock::now() - start < 14s);  // by their power buttons, not by the limit of 15 s
   CHECK(Runner::vm("sandbox-1") == nullptr);
   CHECK_FALSE(exists("/run/netns/slicer-sandbox-1"));
+}
+
+TEST_CASE("guest groups: twenty VMs of one group side by side, and nothing of them stays") {
+  if (std::getenv("SLICER_TEST_IMAGE") == nullptr)
+    SLICER_SKIP("SLICER_TEST_IMAGE is not set: scripts/guest-image makes the demo guest");
+  const Host host;
+  const Surroundings surroundings;
+  const Runner runner;
+  std::filesystem::create_directories("/var/lib/slicer/images");
+  std::filesystem::create_directories("/var/lib/cni/results");
+  std::filesystem::create_symlink(std::getenv("SLICER_TEST_IMAGE"), "/var/lib/slicer/images/demo");
+  write_text(kGroupFile, groups_text("    - {name: farm, count: 20, ram_mb: 64, network: {mode: isolated}}\n"));
+  const std::string before = group_leftovers();
+  const std::string links = must("ip -o link");
+  const Outcome up = Runner::run("up --detach " + std::string(kGroupFile));
+  INFO(up.out << up.err);
+  REQUIRE(up.ok());
+  CHECK(up.out.find(" (20 of 20)\n") != std::string::npos);
+  CHECK(running_vms() == 20);
+  const auto all_have_booted = [] {
+    return std::ranges::all_of(vm_names(), [](const std::string& name) {
+      return contents("/run/slicer/" + name + "/console.log").find('#') != std::string::npos;
+    });
+  };
+  CHECK(eventually(all_have_booted, 180s));
+  const Outcome down = Runner::run("down farm");
+  INFO(down.err);
+  CHECK(down.ok());
+  CHECK(down.out.find("(20 of 20)\n") != std::string::npos);
+  CHECK(vm_names().empty());
+  CHECK(group_leftovers() == before);
+  CHECK(eventually([&] { return must("ip -o link") == links; }));
 }
 
 }  // namespace slicer::test

@@ -144,6 +144,28 @@ TEST_CASE("new: cni names a network") {
         "  network_name: \"slicer\"\n");
 }
 
+TEST_CASE("new: the machine's values stand behind the count") {
+  NewGroup wanted{.name = "vm", .net = "cni", .count = 1, .vcpus = 2, .ram = "4", .hypervisor = "qemu", .image = "/i"};
+  CHECK(bare(text_of(wanted)) ==
+        "config:\n"
+        "  host_groups:\n"
+        "    - name: vm\n"
+        "      count: 1\n"
+        "      vcpu: 2\n"
+        "      ram_gb: 4\n"
+        "      hypervisor: qemu\n"
+        "      image: \"/i\"\n"
+        "  network_name: \"slicer\"\n");
+  wanted.ram = "512M";
+  CHECK(text_of(wanted).find("      ram_mb: 512\n") != std::string::npos);
+  wanted.ram = "much";
+  CHECK_FALSE(new_group_text(wanted, host()));
+  CHECK_FALSE(new_group_text({.name = "vm", .image = "relative"}, host()));
+  CHECK(new_group_text({.name = "vm", .hypervisor = "firecracker"}, host())
+            .error()
+            .message.find("comes with a later version") != std::string::npos);
+}
+
 TEST_CASE("new: options that make no sense are refused") {
   struct Case {
     NewGroup wanted;

@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "lib/base/whole_file.h"
+#include "lib/cni/json.h"
 #include "runner/groups/keys.h"
 #include "tests/unit/runner/temp_folder.h"
 
@@ -426,6 +427,56 @@ TEST_CASE("host groups: the path of a file is kept without links, an absent one 
   REQUIRE(groups);
   CHECK(groups->file == std::filesystem::canonical(folder.file("real.yaml")).string());
   CHECK(read_host_groups(folder.file("none.yaml")).error().kind == Kind::kNotFound);
+}
+
+// "# error: 4:7: …" at a file's end.
+static std::string told_error(const std::string& text) {
+  const std::string mark = "# error: ";
+  const size_t at = text.find(mark);
+  return at == std::string::npos ? "" : text.substr(at + mark.size(), text.find('\n', at) - at - mark.size());
+}
+
+TEST_CASE("host groups: files with a mistake are refused, with the place that they tell of") {
+  size_t files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(std::string(GROUPS_DATA) + "/bad")) {
+    CAPTURE(entry.path().filename());
+    const auto text = read_file(entry.path());
+    REQUIRE(text);
+    const Error error = error_of(*text);
+    const std::string told = told_error(*text);
+    CHECK(error.message.starts_with("f.yaml:"));
+    if (!told.empty()) CHECK(error.message == "f.yaml:" + told);
+    ++files;
+  }
+  CHECK(files > 40);
+}
+
+// The keys that a schema's object has.
+static std::vector<std::string> keys_of(const cni::Json& object) {
+  std::vector<std::string> keys;
+  for (const auto& [name, value] : object["properties"].items()) keys.push_back(name);
+  std::ranges::sort(keys);
+  return keys;
+}
+
+static std::vector<std::string> names_of(std::span<const Key> keys) {
+  std::vector<std::string> names;
+  for (const Key& key : keys) names.emplace_back(key.name);
+  std::ranges::sort(names);
+  return names;
+}
+
+TEST_CASE("host groups: the schema in docs/ has the reader's keys and no others") {
+  const auto text = read_file(std::string(GROUPS_DATA) + "/../../../../docs/host-groups.schema.json");
+  REQUIRE(text);
+  const auto schema = cni::parse_json(*text);
+  REQUIRE(schema);
+  const cni::Json& group = (*schema)["definitions"]["group"];
+  CHECK(keys_of(*schema) == names_of(file_keys()));
+  CHECK(keys_of((*schema)["properties"]["config"]) == names_of(config_keys()));
+  CHECK(keys_of(group) == names_of(group_keys()));
+  CHECK(keys_of(group["properties"]["bandwidth"]) == names_of(bandwidth_keys()));
+  CHECK(keys_of((*schema)["definitions"]["network"]) == names_of(network_keys()));
 }
 
 TEST_CASE("host groups: every key stands in the documentation") {
