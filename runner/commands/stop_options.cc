@@ -13,12 +13,16 @@ void add_stop_options(CLI::App& command, StopOptions& options) {
   command.add_flag("--now", options.now, "Do not wait for the guest to shut down");
 }
 
-void ask_all_to_stop(const Settings& settings, const std::vector<std::string>& names, const StopWish& wish) {
-  if (names.size() < 2) return;
+std::set<std::string> ask_all_to_stop(const Settings& settings, const std::vector<std::string>& names,
+                                      const StopWish& wish) {
+  std::set<std::string> asked;
+  if (names.size() < 2) return asked;
   for (const std::string& name : names) {
     if (!check_vm_name(name)) continue;
-    if (const Result<VmRecord> record = load_record(settings, name); record) (void)ask_to_stop(*record, wish);
+    const Result<VmRecord> record = load_record(settings, name);
+    if (record && is_alive(*record) && ask_to_stop(*record, wish)) asked.insert(name);
   }
+  return asked;
 }
 
 }  // namespace slicer::runner

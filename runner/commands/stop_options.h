@@ -1,6 +1,10 @@
 #pragma once
 // How a VM is ended: --timeout and --now.
 
+#include <set>
+#include <string>
+#include <vector>
+
 #include "runner/commands/command.h"
 #include "runner/supervisor/supervisor.h"
 
@@ -18,6 +22,8 @@ void add_stop_options(CLI::App& command, StopOptions& options);
 
 /// Tells all VMs of the list that run to stop, so that they do so side by side. What fails here fails again when each
 /// is waited for.
-void ask_all_to_stop(const Settings& settings, const std::vector<std::string>& names, const StopWish& wish);
+/// @return those that were told
+std::set<std::string> ask_all_to_stop(const Settings& settings, const std::vector<std::string>& names,
+                                      const StopWish& wish);
 
 }  // namespace slicer::runner

@@ -28,7 +28,7 @@ Result<int> run(const Context& context, const Options& options) {
       TRY(chosen_names(context, options.vms, [](const VmRecord& record) { return record.phase != Phase::kStopped; }));
   StopWish wish = options.stop.wish();
   wish.keep = true;
-  ask_all_to_stop(context, names, wish);
+  (void)ask_all_to_stop(context, names, wish);
   return for_each_name(names, [&](const std::string& name) { return restart(context, name, wish); });
 }
 

@@ -16,9 +16,11 @@ struct Options {
 
 Result<int> run(const Context& context, const Options& options) {
   const std::vector<std::string> names = TRY(chosen_names(context, options.vms, [](const VmRecord&) { return true; }));
-  ask_all_to_stop(context, names, {.now = options.wish.now});
+  const std::set<std::string> asked = ask_all_to_stop(context, names, {.now = options.wish.now});
   return for_each_name(names, [&](const std::string& name) -> Result<void> {
-    TRY(remove_for_good(context, name, options.wish));
+    Result<void> removed = remove_for_good(context, name, options.wish);
+    // It was so quick that nothing of it is left.
+    if (!removed && !(removed.error().kind == Kind::kNotFound && asked.contains(name))) return removed;
     return print(name + " is gone\n");
   });
 }

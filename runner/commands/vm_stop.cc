@@ -37,9 +37,10 @@ Result<int> run(const Context& context, const Options& options) {
       TRY(chosen_names(context, options.vms, [](const VmRecord& record) { return record.phase != Phase::kStopped; }));
   StopWish wish = options.stop.wish();
   wish.keep = true;
-  ask_all_to_stop(context, names, wish);
+  const std::set<std::string> asked = ask_all_to_stop(context, names, wish);
   return for_each_name(names, [&](const std::string& name) -> Result<void> {
-    return print(name + outcome_text(TRY(stop_and_keep(context, name, wish))));
+    const Stopped stopped = TRY(stop_and_keep(context, name, wish));
+    return print(name + outcome_text(stopped == Stopped::kAlready && asked.contains(name) ? Stopped::kDone : stopped));
   });
 }
 

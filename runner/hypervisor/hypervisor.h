@@ -46,10 +46,9 @@ struct Machine {
   std::string guest_mac = {};
   unsigned mtu = 0;       ///< told to the guest; 0: not
   UniqueFd tap = {};      ///< attached to the TAP, IFF_VNET_HDR
-  UniqueFd console = {};  ///< a listening unix socket
-  std::string console_log = {};
-  std::string log = {};  ///< the hypervisor's own messages
-  uid_t uid = 0;         ///< runs as this user and group, without capabilities
+  UniqueFd console = {};  ///< the guest's serial line: one end of a socket pair
+  std::string log = {};   ///< the hypervisor's own messages
+  uid_t uid = 0;          ///< runs as this user and group, without capabilities
   gid_t gid = 0;
 };
 

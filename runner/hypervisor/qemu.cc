@@ -32,7 +32,7 @@ std::string escaped(const std::string& value) {
   return result;
 }
 
-constexpr size_t kFirstDiskSet = 2;  // numbers of descriptor sets; the console's log has 1
+constexpr size_t kFirstDiskSet = 1;  // numbers of descriptor sets
 
 // One -blockdev for the file behind a descriptor and one for its format. With "backing" given, QEMU does not open the
 // name that a qcow2 file's header says.
@@ -104,7 +104,6 @@ Result<SocketPair> socket_pair() {
 
 // Keeps what QEMU inherits open until it has started.
 struct OpenFiles {
-  UniqueFd console_log = {};
   UniqueFd kernel = {};
   UniqueFd initrd = {};
   std::vector<UniqueFd> disks = {};
@@ -127,9 +126,6 @@ Result<void> open_disks(const Machine& machine, OpenFiles& files) {
 
 Result<OpenFiles> open_files(const Machine& machine) {
   OpenFiles files;
-  files.console_log =
-      UniqueFd(open(machine.console_log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!files.console_log.valid()) return fail_errno(errno, "open '" + machine.console_log + "'");
   files.kernel = TRY(open_boot_file(machine.boot.kernel));
   if (!machine.boot.initrd.empty()) files.initrd = TRY(open_boot_file(machine.boot.initrd));
   TRY(open_disks(machine, files));
@@ -138,7 +134,7 @@ Result<OpenFiles> open_files(const Machine& machine) {
 
 std::vector<int> inherited(const QemuDescriptors& fds) {
   std::vector<int> list;
-  for (const int fd : {fds.tap, fds.console, fds.console_log, fds.control, fds.kernel, fds.initrd})
+  for (const int fd : {fds.tap, fds.console, fds.control, fds.kernel, fds.initrd})
     if (fd >= 0) list.push_back(fd);
   for (const QemuDisk& disk : fds.disks) {
     list.push_back(disk.file);
@@ -163,38 +159,35 @@ QemuPlatform qemu_platform() {
 std::vector<std::string> qemu_arguments(const Machine& machine, const QemuPlatform& platform,
                                         const QemuDescriptors& descriptors) {
   const bool kvm = machine.accelerator == Accelerator::kKvm;
-  std::vector<std::string> argv = {
-      "-name",
-      escaped(machine.name),
-      "-nodefaults",
-      "-no-user-config",
-      "-display",
-      "none",
-      "-no-reboot",
-      "-sandbox",
-      kSandbox,
-      "-machine",
-      fmt::format("{},accel={}", platform.machine, kvm ? "kvm" : "tcg"),
-      "-cpu",
-      kvm ? "host" : platform.tcg_cpu,
-      "-smp",
-      std::to_string(machine.vcpus),
-      "-m",
-      std::to_string(machine.ram_mib),
-      "-chardev",
-      fmt::format("socket,id=control,fd={}", descriptors.control),
-      "-mon",
-      "chardev=control,mode=control",
-      "-add-fd",
-      fmt::format("fd={},set=1", descriptors.console_log),
-      "-chardev",
-      fmt::format("socket,id=console,fd={},server=on,wait=off,logfile=/dev/fdset/1,logappend=on", descriptors.console),
-      "-serial",
-      "chardev:console",
-      "-kernel",
-      same_number(descriptors.kernel),
-      "-append",
-      machine.boot.cmdline};
+  std::vector<std::string> argv = {"-name",
+                                   escaped(machine.name),
+                                   "-nodefaults",
+                                   "-no-user-config",
+                                   "-display",
+                                   "none",
+                                   "-no-reboot",
+                                   "-sandbox",
+                                   kSandbox,
+                                   "-machine",
+                                   fmt::format("{},accel={}", platform.machine, kvm ? "kvm" : "tcg"),
+                                   "-cpu",
+                                   kvm ? "host" : platform.tcg_cpu,
+                                   "-smp",
+                                   std::to_string(machine.vcpus),
+                                   "-m",
+                                   std::to_string(machine.ram_mib),
+                                   "-chardev",
+                                   fmt::format("socket,id=control,fd={}", descriptors.control),
+                                   "-mon",
+                                   "chardev=control,mode=control",
+                                   "-chardev",
+                                   fmt::format("socket,id=console,fd={}", descriptors.console),
+                                   "-serial",
+                                   "chardev:console",
+                                   "-kernel",
+                                   same_number(descriptors.kernel),
+                                   "-append",
+                                   machine.boot.cmdline};
   if (descriptors.initrd >= 0) argv.insert(argv.end(), {"-initrd", same_number(descriptors.initrd)});
   for (size_t i = 0; i < descriptors.disks.size(); ++i) add_disk(argv, i, machine.disks[i], descriptors.disks[i]);
   argv.insert(argv.end(),
@@ -209,7 +202,6 @@ Result<void> Qemu::start(Machine machine) {
   const OpenFiles files = TRY(open_files(machine));
   const QemuDescriptors fds{.tap = machine.tap.get(),
                             .console = machine.console.get(),
-                            .console_log = files.console_log.get(),
                             .control = control.theirs.get(),
                             .kernel = files.kernel.get(),
                             .initrd = files.initrd.get(),

@@ -17,7 +17,6 @@ struct QemuDisk {
 struct QemuDescriptors {
   int tap = -1;
   int console = -1;
-  int console_log = -1;
   int control = -1;  ///< one end of a socket pair, QMP
   int kernel = -1;
   int initrd = -1;

@@ -42,7 +42,6 @@ VmFiles vm_files(const Settings& settings, const std::string& name) {
           .lock = folder + "/lock",
           .state = folder + "/state.json",
           .console_socket = folder + "/console.sock",
-          .console_lock = folder + "/console.lock",
           .console_log = folder + "/console.log",
           .hypervisor_log = folder + "/hypervisor.log",
           .supervisor_log = folder + "/supervisor.log",

@@ -14,8 +14,7 @@ struct VmFiles {
   std::string folder = {};          ///< 0700
   std::string lock = {};            ///< flock'ed while the supervisor lives
   std::string state = {};           ///< the record
-  std::string console_socket = {};  ///< the guest's serial console, one client at a time
-  std::string console_lock = {};    ///< flock'ed by the client
+  std::string console_socket = {};  ///< the guest's serial console, for any number of viewers
   std::string console_log = {};     ///< everything the guest wrote to it
   std::string hypervisor_log = {};  ///< the hypervisor's own messages
   std::string supervisor_log = {};

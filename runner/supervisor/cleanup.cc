@@ -2,6 +2,9 @@
 
 #include <unistd.h>
 
+#include <filesystem>
+#include <vector>
+
 #include "runner/state/vm_definition.h"
 #include "runner/state/vm_files.h"
 #include "runner/supervisor/attachment.h"
@@ -9,14 +12,26 @@
 namespace slicer::runner {
 namespace {
 
+// Whatever lies in the folder of a run, but for its lock: a task of a supervisor may have files of its own there.
+Result<void> empty_folder(const VmFiles& files) {
+  std::error_code failed;
+  std::vector<std::filesystem::path> paths;
+  for (const auto& entry : std::filesystem::directory_iterator(files.folder, failed))
+    if (entry.path() != files.lock) paths.push_back(entry.path());
+  for (const std::filesystem::path& path : paths) {
+    (void)std::filesystem::remove_all(path, failed);
+    if (failed) return fail(Kind::kIo, "remove '" + path.string() + "': " + failed.message());
+  }
+  return {};
+}
+
 // What a run has in the folder of what is kept goes with the run, unless the VM is kept. The lock goes last: until then
 // nobody else can begin with this name.
 Result<void> delete_files(const Settings& settings, const std::string& name) {
   if (access(kept_files(settings, name).definition.c_str(), F_OK) != 0) TRY(remove_kept(settings, name));
   const VmFiles files = vm_files(settings, name);
-  for (const std::string& path : {files.console_socket, files.console_lock, files.console_log, files.hypervisor_log,
-                                  files.supervisor_log, files.state, files.lock})
-    TRY(delete_file(path));
+  TRY(empty_folder(files));
+  TRY(delete_file(files.lock));
   (void)rmdir(files.folder.c_str());  // not empty: another has begun with the name
   return {};
 }

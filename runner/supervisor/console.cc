@@ -149,10 +149,6 @@ class ShownLog {
 Result<ConsoleEnd> attach_console(const Settings& settings, const VmRecord& record) {
   const VmFiles files = vm_files(settings, record.name);
   if (!is_alive(record)) return std::unexpected(not_running(record.name));
-  const Result<FileLock> lock = FileLock::try_acquire(files.console_lock);
-  if (!lock)
-    return fail(Kind::kBusy, "console of VM '" + record.name + "': another is attached to it",
-                "leave it there with ctrl-], or read along: slicer-run vm logs --follow " + record.name);
   const Result<UniqueFd> socket = connect_to(files.folder, files.console_socket);
   if (!socket) return std::unexpected(not_running(record.name));
   const Signals signals = TRY(Signals::block());

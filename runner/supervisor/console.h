@@ -14,7 +14,8 @@ enum class ConsoleEnd {
 };
 
 /// Connects stdin and stdout to the console until one of the above. A terminal is put into raw mode and always put
-/// back; when stdin is none, its end is no end. Errors: kBusy (another is attached), kUnavailable (not running).
+/// back; when stdin is none, its end is no end. What it wrote
+/// before (64 KiB) comes first. Error: kUnavailable (not running).
 Result<ConsoleEnd> attach_console(const Settings& settings, const VmRecord& record);
 
 struct LogWish {

@@ -35,7 +35,7 @@ Result<UniqueFd> listen_on(const std::string& folder, const std::string& path) {
   Endpoint end = TRY(endpoint(folder, path));
   TRY(delete_file(path));
   const auto* address = reinterpret_cast<const sockaddr*>(&end.address);  // the sockets API
-  if (bind(end.socket.get(), address, sizeof end.address) != 0 || listen(end.socket.get(), 1) != 0)
+  if (bind(end.socket.get(), address, sizeof end.address) != 0 || listen(end.socket.get(), 16) != 0)
     return fail_errno(errno, "listen on '" + path + "'");
   return std::move(end.socket);
 }

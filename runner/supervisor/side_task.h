@@ -22,6 +22,8 @@ class SideTask {
   [[nodiscard]] virtual Clock::time_point next_wakeup() const { return Clock::time_point::max(); }
   /// next_wakeup() has come.
   virtual void on_time() {}
+  /// The hypervisor has ended: what it wrote before is there to be read.
+  virtual void on_end() {}
 };
 
 }  // namespace slicer::runner

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -27,7 +28,9 @@
 #include "runner/state/vm_files.h"
 #include "runner/supervisor/address_watch.h"
 #include "runner/supervisor/attachment.h"
+#include "runner/supervisor/bounded_log.h"
 #include "runner/supervisor/cleanup.h"
+#include "runner/supervisor/console_broker.h"
 #include "runner/supervisor/console_socket.h"
 #include "runner/supervisor/packet_log.h"
 #include "runner/supervisor/report.h"
@@ -86,9 +89,11 @@ class Supervisor {
     if (!send_report(report, record_)) (void)std::raise(SIGINT);  // whoever asked for the VM is gone: it ends at once
     report.reset();
     log_to_file();
-    watch_vm(*hypervisor_, *signals_, files_, tasks_, [this](const StopOrder& order) { begin_end(order); });
+    tasks_.push_back(std::make_unique<LogBound>(files_.hypervisor_log));
+    watch_vm(*hypervisor_, *signals_, tasks_, [this](const StopOrder& order) { begin_end(order); });
     enter(Phase::kStopping);
     tell_why();
+    for (const auto& task : tasks_) task->on_end();
     hypervisor_.reset();
     tasks_.clear();  // a socket of theirs would keep the VM's namespace
     return end();
@@ -102,7 +107,7 @@ class Supervisor {
     TRY(take_up_kept());
     TRY(fill_record(user));
     TRY(save_record(settings_, record_));
-    TRY(make_disk());
+    disks_ = TRY(find_disks());
     const cni::CniResult result = TRY(attach_as_before());
     const VmInterface interface = TRY(vm_interface(result, record_));
     remember(result, interface);
@@ -148,6 +153,18 @@ class Supervisor {
         TRY(create_disk({.folder = files.folder, .image = request_.boot.disk, .bytes = definition_.storage_bytes})
                 .context(action));
     return {};
+  }
+
+  // Before anything is attached: what is wrong with a disk is wrong at once.
+  Result<std::vector<Disk>> find_disks() {
+    TRY(make_disk());
+    std::vector<Disk> all;
+    if (definition_.kept_disk)
+      all.push_back(TRY(open_kept_disk(kept_files(settings_, record_.name).folder, *definition_.kept_disk,
+                                       definition_.storage_bytes)));
+    else if (!request_.boot.disk.empty())
+      all.push_back({.path = request_.boot.disk, .format = disk_format(request_.boot.disk)});
+    return all;
   }
 
   // The MAC and the address that it had, where the network has a word for that. An address that another has by now is
@@ -269,29 +286,30 @@ class Supervisor {
     machine.boot.cmdline =
         boot_command_line({.image = request_.boot.cmdline, .vm_name = request_.name, .console = kSerialConsole}, result,
                           interface.guest_index);
-    machine.disks = TRY(disks());
+    machine.disks = disks_;
     machine.vcpus = definition_.vcpus;
     machine.ram_mib = definition_.ram_mib;
     machine.accelerator = request_.accelerator;
     machine.guest_mac = interface.guest.mac;
     machine.mtu = link.tap.mtu_bytes;
     machine.tap = TRY(open_link(link));
-    machine.console = TRY(listen_on(files_.folder, files_.console_socket));
-    machine.console_log = files_.console_log;
+    machine.console = TRY(open_console());
     machine.log = files_.hypervisor_log;
     machine.uid = user.uid;
     machine.gid = user.gid;
     return machine;
   }
 
-  Result<std::vector<Disk>> disks() const {
-    std::vector<Disk> all;
-    if (definition_.kept_disk)
-      all.push_back(TRY(open_kept_disk(kept_files(settings_, record_.name).folder, *definition_.kept_disk,
-                                       definition_.storage_bytes)));
-    else if (!request_.boot.disk.empty())
-      all.push_back({.path = request_.boot.disk, .format = disk_format(request_.boot.disk)});
-    return all;
+  // The guest's end of its serial line; the broker has the other.
+  Result<UniqueFd> open_console() {
+    std::array<int, 2> ends = {-1, -1};
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0)
+      return fail_errno(errno, "make a serial line");
+    UniqueFd ours(ends[0]);
+    UniqueFd theirs(ends[1]);
+    UniqueFd listener = TRY(listen_on(files_.folder, files_.console_socket));
+    tasks_.push_back(TRY(ConsoleBroker::create(std::move(ours), std::move(listener), files_.console_log)));
+    return theirs;
   }
 
   // Only a failed start comes here: the error says what remains, should the way back fail too.
@@ -360,6 +378,7 @@ class Supervisor {
   VmRecord record_ = {};
   VmDefinition definition_ = {};
   bool asked_ = false;  ///< to end
+  std::vector<Disk> disks_ = {};
   std::optional<Signals> signals_ = {};
   std::unique_ptr<Hypervisor> hypervisor_ = {};
   std::vector<std::unique_ptr<SideTask>> tasks_ = {};

@@ -4,11 +4,11 @@
 
 #include <algorithm>
 #include <chrono>
+#include <climits>
 #include <csignal>
 #include <vector>
 
 #include "lib/base/log.h"
-#include "runner/supervisor/bounded_log.h"
 
 namespace slicer::runner {
 namespace {
@@ -19,7 +19,6 @@ constexpr Clock::time_point kNever = Clock::time_point::max();
 
 constexpr auto kPressInterval = 1s;  // a press is lost while the guest is still booting, so it is repeated
 constexpr std::chrono::seconds kQuitLimit = 3s;
-constexpr auto kLogInterval = 2s;  // a serial console writes a few MiB in that time
 
 // How far the end of a VM has got.
 enum class Step { kNone, kPowerDown, kQuit, kKill };
@@ -28,9 +27,9 @@ class Watch {
  public:
   using Tasks = std::span<const std::unique_ptr<SideTask>>;
 
-  Watch(Hypervisor& hypervisor, const Signals& signals, const VmFiles& files, Tasks tasks,
+  Watch(Hypervisor& hypervisor, const Signals& signals, Tasks tasks,
         const std::function<void(const StopOrder&)>& on_stop)
-      : hypervisor_(hypervisor), signals_(signals), files_(files), tasks_(tasks), on_stop_(on_stop) {}
+      : hypervisor_(hypervisor), signals_(signals), tasks_(tasks), on_stop_(on_stop) {}
 
   void run() {
     for (;;) {
@@ -39,9 +38,7 @@ class Watch {
           {.fd = signals_.fd(), .events = POLLIN, .revents = 0},
           {.fd = events_open_ ? hypervisor_.event_fd() : -1, .events = POLLIN, .revents = 0}};
       for (const auto& task : tasks_) waiting.push_back({.fd = task->fd(), .events = POLLIN, .revents = 0});
-      const auto left = std::chrono::ceil<std::chrono::milliseconds>(next_wakeup() - Clock::now());
-      (void)poll(waiting.data(), waiting.size(),
-                 static_cast<int>(std::max(left.count(), std::chrono::milliseconds::rep{0})));
+      (void)poll(waiting.data(), waiting.size(), time_left());
       if (waiting[0].revents != 0) return;
       if (waiting[1].revents != 0) on_signal();
       if (waiting[2].revents != 0) events_open_ = hypervisor_.read_events();
@@ -52,9 +49,17 @@ class Watch {
 
  private:
   [[nodiscard]] Clock::time_point next_wakeup() const {
-    Clock::time_point next = std::min({next_log_, next_step_, next_press_});
+    Clock::time_point next = std::min(next_step_, next_press_);
     for (const auto& task : tasks_) next = std::min(next, task->next_wakeup());
     return next;
+  }
+
+  // For poll(2): nothing to do means no wakeup at all.
+  [[nodiscard]] int time_left() const {
+    const Clock::time_point next = next_wakeup();
+    if (next == kNever) return -1;
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(next - Clock::now());
+    return static_cast<int>(std::clamp<std::chrono::milliseconds::rep>(left.count(), 0, INT_MAX));
   }
 
   void run_tasks(std::span<const pollfd> polled) {
@@ -79,10 +84,6 @@ class Watch {
     const Clock::time_point now = Clock::now();
     if (now >= next_press_) press();
     if (now >= next_step_) go_to(step_ == Step::kPowerDown ? Step::kQuit : Step::kKill);
-    if (now < next_log_) return;
-    bound_log(files_.console_log);
-    bound_log(files_.hypervisor_log);
-    next_log_ = now + kLogInterval;
   }
 
   void go_to(Step step, std::chrono::seconds limit = kQuitLimit) {
@@ -108,21 +109,19 @@ class Watch {
 
   Hypervisor& hypervisor_;
   const Signals& signals_;
-  const VmFiles& files_;
   Tasks tasks_;
   const std::function<void(const StopOrder&)>& on_stop_;
   Step step_ = Step::kNone;
   Clock::time_point next_step_ = kNever;
   Clock::time_point next_press_ = kNever;
-  Clock::time_point next_log_ = Clock::now() + kLogInterval;
   bool events_open_ = true;
 };
 
 }  // namespace
 
-void watch_vm(Hypervisor& hypervisor, const Signals& signals, const VmFiles& files,
-              std::span<const std::unique_ptr<SideTask>> tasks, const std::function<void(const StopOrder&)>& on_stop) {
-  Watch(hypervisor, signals, files, tasks, on_stop).run();
+void watch_vm(Hypervisor& hypervisor, const Signals& signals, std::span<const std::unique_ptr<SideTask>> tasks,
+              const std::function<void(const StopOrder&)>& on_stop) {
+  Watch(hypervisor, signals, tasks, on_stop).run();
 }
 
 }  // namespace slicer::runner

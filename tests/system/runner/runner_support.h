@@ -28,6 +28,8 @@ class Runner {
 
   /// The program and its arguments, split at blanks, with the environment that the tests' commands have.
   [[nodiscard]] static std::vector<std::string> argv(const std::string& line);
+  /// From now on this test's VMs are kept by stand_in_qemu: they run at once and need no processor time.
+  static void use_stand_in();
   /// Runs slicer-run.
   [[nodiscard]] static Outcome run(const std::string& line, const std::string& in = {});
   /// `vm new NAME` with the tiny guest.

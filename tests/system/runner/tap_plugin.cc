@@ -1,5 +1,6 @@
 // A network plugin for the runner's tests: a TAP and a fixed address, no bridge, no IPAM, no state. Keys:
 //   "address": CIDR of the VM     "gateway": CIDR that the host's end gets
+//               (with the capability "ips", the one that is asked for; "taken": the one that cannot be had)
 //   "log": a file that gets one line a call: "ADD <container> <ifname> <netns>"
 //   "addWhile": a file; ADD makes the TAP, writes its pid into FILE.pid, and goes on when the file is gone; after 30 s
 //               it fails
@@ -49,6 +50,17 @@ uint32_t owner_of(const Request& request) {
   return uid ? static_cast<uint32_t>(std::stoul(*uid)) : 0;
 }
 
+Result<std::string> address_for(const Request& request) {
+  const cni::Json runtime = TRY(cni::object_field(request.conf.raw, "runtimeConfig"));
+  const std::vector<std::string> asked = TRY(cni::strings_field(runtime, "ips"));
+  if (asked.empty()) return cni::string_field(request.conf.raw, "address");
+  if (asked.front() == TRY(cni::string_field(request.conf.raw, "taken")))
+    return fail(Kind::kExhausted, "add: " + asked.front() + " is taken");
+  return asked.front();
+}
+
+std::string mac_for(const Request& request) { return request.env.arg("MAC").value_or("02:00:5e:00:53:01"); }
+
 Result<CniResult> add(const Request& request) {
   TRY(log_call(request));
   const net::Netns sandbox = TRY(net::Netns::open(request.env.netns));
@@ -57,10 +69,10 @@ Result<CniResult> add(const Request& request) {
   TRY(wait_while(TRY(cni::string_field(request.conf.raw, "addWhile"))));
   if (TRY(cni::bool_field(request.conf.raw, "failAdd", false))) return fail(Kind::kExhausted, "add: told to fail");
   const std::string gateway = TRY(cni::string_field(request.conf.raw, "gateway"));
-  const std::string address = TRY(cni::string_field(request.conf.raw, "address"));
+  const std::string address = TRY(address_for(request));
   CniResult result;
   result.interfaces = {{.name = request.env.ifname, .sandbox = request.env.netns},
-                       {.name = request.env.ifname, .mac = "02:00:5e:00:53:01", .sandbox = request.env.container_id}};
+                       {.name = request.env.ifname, .mac = mac_for(request), .sandbox = request.env.container_id}};
   if (TRY(cni::bool_field(request.conf.raw, "containerResult", false))) result.interfaces.pop_back();
   if (!gateway.empty()) {
     const addr::Cidr cidr = TRY(addr::parse_cidr(gateway));

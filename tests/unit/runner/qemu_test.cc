@@ -8,7 +8,7 @@ namespace slicer::runner {
 namespace {
 
 constexpr QemuPlatform kPlatform{.program = "qemu", .machine = "q35", .tcg_cpu = "qemu64,+rdrand"};
-const QemuDescriptors kFds{.tap = 10, .console = 11, .console_log = 12, .control = 13, .kernel = 14};
+const QemuDescriptors kFds{.tap = 10, .console = 11, .control = 13, .kernel = 14};
 
 Machine machine() {
   Machine machine;
@@ -35,7 +35,6 @@ TEST_CASE("qemu_arguments: nothing of the host is reachable by name") {
   vm.disks = {{.path = "/secret/disk.qcow2", .format = "qcow2", .base = "/secret/disk.img"},
               {.path = "/secret/seed.iso", .read_only = true}};
   vm.boot.initrd = "/secret/initrd";
-  vm.console_log = "/secret/console.log";
   QemuDescriptors fds = kFds;
   fds.disks = {{.file = 15, .base = 17}, {.file = 18}};
   fds.initrd = 16;
@@ -44,8 +43,8 @@ TEST_CASE("qemu_arguments: nothing of the host is reachable by name") {
   CHECK(has(argv, "-kernel", "/proc/self/fd/14"));
   CHECK(has(argv, "-initrd", "/proc/self/fd/16"));
   CHECK(has(argv, "-netdev", "tap,id=net,fd=10"));
-  CHECK(has(argv, "-add-fd", "fd=15,set=2"));
-  CHECK(has(argv, "-chardev", "socket,id=console,fd=11,server=on,wait=off,logfile=/dev/fdset/1,logappend=on"));
+  CHECK(has(argv, "-add-fd", "fd=15,set=1"));
+  CHECK(has(argv, "-chardev", "socket,id=console,fd=11"));
 }
 
 TEST_CASE("qemu_arguments: the system call filter and no default devices") {
@@ -83,13 +82,13 @@ TEST_CASE("qemu_arguments: disks in their order, each layer by a descriptor of i
               {.path = "/x/seed", .read_only = true}};
   fds.disks = {{.file = 15, .base = 16}, {.file = 17}};
   const auto argv = qemu_arguments(vm, kPlatform, fds);
-  CHECK(has(argv, "-blockdev", "driver=file,node-name=disk0-base-file,filename=/dev/fdset/3,read-only=on"));
+  CHECK(has(argv, "-blockdev", "driver=file,node-name=disk0-base-file,filename=/dev/fdset/2,read-only=on"));
   CHECK(has(argv, "-blockdev", "node-name=disk0-base,file=disk0-base-file,driver=raw,read-only=on"));
-  CHECK(has(argv, "-add-fd", "fd=15,set=2"));
-  CHECK(has(argv, "-blockdev", "driver=file,node-name=disk0-file,filename=/dev/fdset/2"));
+  CHECK(has(argv, "-add-fd", "fd=15,set=1"));
+  CHECK(has(argv, "-blockdev", "driver=file,node-name=disk0-file,filename=/dev/fdset/1"));
   CHECK(has(argv, "-blockdev", "node-name=disk0,file=disk0-file,driver=qcow2,backing=disk0-base"));
   CHECK(has(argv, "-device", "virtio-blk-pci,drive=disk0"));
-  CHECK(has(argv, "-blockdev", "driver=file,node-name=disk1-file,filename=/dev/fdset/4,read-only=on"));
+  CHECK(has(argv, "-blockdev", "driver=file,node-name=disk1-file,filename=/dev/fdset/3,read-only=on"));
   CHECK(has(argv, "-blockdev", "node-name=disk1,file=disk1-file,driver=raw,read-only=on"));
   CHECK(has(argv, "-device", "virtio-blk-pci,drive=disk1"));
 }
