@@ -7,14 +7,24 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
 
 #include "lib/base/log.h"
 #include "runner/commands/command.h"
 #include "runner/commands/doctor.h"
+#include "runner/commands/examples.h"
 #include "runner/commands/gc.h"
 #include "runner/commands/groups.h"
+#include "runner/commands/help.h"
 #include "runner/commands/network.h"
+#include "runner/commands/view.h"
 #include "runner/commands/vm.h"
+#include "runner/completion/app_tree.h"
+#include "runner/completion/completion.h"
+#include "runner/groups/keys.h"
 
 namespace slicer::runner {
 namespace {
@@ -27,6 +37,7 @@ void add_global_options(CLI::App& app, Context& context) {
   app.add_option("--cni-path", context.cni_path, "Folders of the CNI plugins, separated by ':'")
       ->envname("CNI_PATH")
       ->delimiter(':')
+      ->allow_extra_args(false)  // a word behind it is a command, a mistyped one too
       ->capture_default_str();
   app.add_flag("--debug", context.debug, "Show the plugins' calls and answers on stderr");
 }
@@ -47,17 +58,29 @@ const CLI::App& last_command(const CLI::App& app) {
 // The commands that may follow one.
 std::vector<std::string> commands_behind(const CLI::App& command) {
   std::vector<std::string> names;
-  for (const CLI::App* known : command.get_subcommands([](const CLI::App*) { return true; }))
-    names.push_back(known->get_name());
+  for (const CLI::App* known : commands_of(command)) names.push_back(known->get_name());
   return names;
 }
 
-// For a word that is none of what may follow.
+// The long flags that may stand behind a command, the program's own among them.
+std::vector<std::string> flags_behind(const CLI::App& command) {
+  std::vector<std::string> flags;
+  for (const CLI::App* at = &command; at != nullptr; at = at->get_parent())
+    for (const CLI::Option* option : options_of(*at))
+      for (const std::string& name : option->get_lnames()) flags.push_back("--" + name);
+  return flags;
+}
+
+// For a word that is none of what may follow: the nearest that is, else all of them (of flags --help has a list).
 std::string unknown_word(const CLI::App& app, const std::string& word) {
   const CLI::App& command = last_command(app);
-  const std::vector<std::string> names = commands_behind(command);
-  const std::string allowed = names.empty() ? "" : fmt::format(": use one of {}", fmt::join(names, ", "));
-  return fmt::format("'{}' is not known behind '{}'{}", word, command.get_name(), allowed);
+  const bool is_flag = word.starts_with("-");
+  const std::vector<std::string> names = is_flag ? flags_behind(command) : commands_behind(command);
+  const std::vector<std::string_view> known(names.begin(), names.end());
+  const std::string told = fmt::format("'{}' is not known behind '{}'", word, command.get_name());
+  if (known.empty()) return told;
+  const std::string advice = suggest(is_flag ? word.substr(0, word.find('=')) : word, known);
+  return is_flag && !advice.starts_with("did you mean") ? told : told + ": " + advice;
 }
 
 // A line that ends before its command: whoever types that wants to see what there is.
@@ -80,12 +103,21 @@ int usage(const CLI::App& app, const CLI::ParseError& error) {
   return kExitUsage;
 }
 
+// What programs ask, never a person: the shells' completion, and who makes the manual page.
+std::optional<Result<void>> answer_program(const CLI::App& app, const Context& context,
+                                           std::span<char* const> arguments) {
+  if (arguments.size() < 2) return std::nullopt;
+  const std::string_view question = arguments[1];
+  if (question == "__man") return print(manual_page(app));
+  if (question != "__complete") return std::nullopt;
+  std::vector<std::string> words(arguments.begin() + 2, arguments.end());
+  if (!words.empty() && words.front() == "--") words.erase(words.begin());
+  return print(completion_text(complete(app, look_up_names(context), words)));
+}
+
 }  // namespace
 
-int run_command_line(int argc, char** argv) {
-  (void)std::signal(SIGPIPE, SIG_IGN);  // a reader that went away is an error of write(2)
-  Context context;
-  CLI::App app("Boots microVMs on CNI networks.", "slicer-run");
+void register_commands(CLI::App& app, Context& context) {
   add_global_options(app, context);
   app.require_subcommand(1);
   app.fallthrough();  // global flags are taken behind the command too
@@ -94,9 +126,23 @@ int run_command_line(int argc, char** argv) {
   register_down(app, context);
   register_vm(app, context);
   register_list(app, context);
+  register_inspect(app, context);
+  register_map(app, context);
   register_network(app, context);
+  register_route(app, context);
   register_gc(app, context);
   register_doctor(app, context);
+  register_completion(app, context);
+  add_examples(app);
+}
+
+int run_command_line(int argc, char** argv) {
+  (void)std::signal(SIGPIPE, SIG_IGN);  // a reader that went away is an error of write(2)
+  Context context;
+  CLI::App app(kProgramDescription, kProgramName);
+  register_commands(app, context);
+  if (const auto answered = answer_program(app, context, std::span(argv, static_cast<size_t>(argc))))
+    return *answered ? kExitOk : report(answered->error());
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -3,16 +3,20 @@
 #include <fmt/format.h>
 
 #include <CLI/App.hpp>
+#include <array>
 
 #include "lib/base/log.h"
 #include "lib/net/netns.h"
 #include "runner/chain/runtime.h"
+#include "runner/gc/leftovers.h"
 #include "runner/networks/attachments.h"
 #include "runner/print.h"
+#include "runner/state/vm_definition.h"
 #include "runner/state/vm_files.h"
 #include "runner/state/vm_lock.h"
 #include "runner/supervisor/attachment.h"
 #include "runner/supervisor/cleanup.h"
+#include "runner/supervisor/system_user.h"
 
 namespace slicer::runner {
 namespace {
@@ -35,7 +39,10 @@ Result<void> clean_vms(const Context& context, Tally& tally) {
       report_failure(cleaned.error(), tally);
     } else if (*cleaned == Cleaned::kDone) {
       ++tally.removed;
-      TRY(print("removed dead VM " + name + "\n"));
+      const Result<std::optional<VmDefinition>> kept = find_definition(context, name);
+      TRY(print(kept && *kept ? "removed what the last run of VM " + name + " left; it is kept: slicer-run vm start " +
+                                    name + "\n"
+                              : "removed dead VM " + name + "\n"));
     }
   }
   return {};
@@ -76,10 +83,37 @@ Result<void> clean_orphans(const Context& context, Tally& tally) {
   return {};
 }
 
+/// Things that only their names tell of.
+struct Leftover {
+  const char* what;
+  Result<std::vector<std::string>> (*find)(const Settings& settings);
+  Result<bool> (*remove)(const Settings& settings, const std::string& vm);
+};
+constexpr std::array<Leftover, 2> kLeftovers = {{
+    {"the network namespace", find_orphan_namespaces, remove_orphan_namespace},
+    {"the files", find_orphan_files, remove_orphan_files},
+}};
+
+Result<void> clean_nameless(const Context& context, const Leftover& leftover, Tally& tally) {
+  for (const std::string& vm : TRY(leftover.find(context))) {
+    const std::string what = fmt::format("{} of VM {}, of which nothing else is left", leftover.what, vm);
+    const Result<bool> removed = leftover.remove(context, vm).context("remove " + what);
+    if (!removed) {
+      report_failure(removed.error(), tally);
+    } else if (*removed) {
+      ++tally.removed;
+      TRY(print("removed " + what + "\n"));
+    }
+  }
+  return {};
+}
+
 Result<int> run_gc(const Context& context) {
+  TRY(check_root());
   Tally tally;
   TRY(clean_vms(context, tally));
   TRY(clean_orphans(context, tally));
+  for (const Leftover& leftover : kLeftovers) TRY(clean_nameless(context, leftover, tally));
   if (tally.removed == 0 && tally.failed == 0) TRY(print("nothing to remove\n"));
   return tally.failed == 0 ? kExitOk : kExitFailed;
 }

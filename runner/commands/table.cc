@@ -4,17 +4,22 @@
 
 namespace slicer::runner {
 
-std::string table_text(const std::vector<std::vector<std::string>>& rows) {
+std::string table_text(const std::vector<std::vector<std::string>>& rows, const CellColour& colour_of) {
   std::vector<size_t> widths;
   for (const auto& row : rows) {
     widths.resize(std::max(widths.size(), row.size()));
     for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
   }
   std::string text;
-  for (const auto& row : rows) {
-    std::string line;
-    for (size_t i = 0; i < row.size(); ++i) line += row[i] + std::string(widths[i] + 2 - row[i].size(), ' ');
-    text += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
+  for (size_t at = 0; at < rows.size(); ++at) {
+    const auto& row = rows[at];
+    size_t cells = row.size();
+    while (cells > 0 && row[cells - 1].empty()) --cells;
+    for (size_t i = 0; i < cells; ++i) {
+      text += colour_of ? coloured(row[i], colour_of(at, i, row[i])) : row[i];
+      if (i + 1 < cells) text.append(widths[i] + 2 - row[i].size(), ' ');
+    }
+    text += "\n";
   }
   return text;
 }

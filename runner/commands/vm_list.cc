@@ -1,137 +1,129 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <poll.h>
+#include <unistd.h>
 
-#include <CLI/App.hpp>
+#include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cerrno>
-#include <ctime>
 #include <memory>
 
-#include "lib/base/log.h"
-#include "lib/cni/json.h"
 #include "runner/commands/table.h"
 #include "runner/commands/vm.h"
-#include "runner/state/vm_definition.h"
-#include "runner/state/vm_files.h"
-#include "runner/state/vm_record.h"
+#include "runner/supervisor/signals.h"
+#include "runner/view/vm_view.h"
 
 namespace slicer::runner {
 namespace {
 
-// VMs that come or go meanwhile have no record, or none any more; an unreadable one is told and passed over. One that
-// may not be read fails: a list without it would say that it is not there.
-Result<std::vector<VmRecord>> load_all(const Settings& settings) {
-  std::vector<VmRecord> records;
-  for (const std::string& name : TRY(list_vm_names(settings))) {
-    Result<VmRecord> record = load_record(settings, name);
-    if (record)
-      records.push_back(std::move(*record));
-    else if (record.error().sys_errno == EACCES)
-      return std::unexpected(std::move(record).error());
-    else if (record.error().kind != Kind::kNotFound)
-      log_line(record.error().message + ", ignoring");
-  }
-  for (const VmDefinition& kept : TRY(list_definitions(settings)))
-    if (std::ranges::find(records, kept.name, &VmRecord::name) == records.end())
-      records.push_back(stopped_record(kept));
-  std::ranges::sort(records, {}, &VmRecord::name);
-  return records;
-}
+constexpr const char* kExamples =
+    "Examples:\n"
+    "  slicer-run list                                  the VMs of this host\n"
+    "  slicer-run list --watch                          the same again every 2 seconds, until ctrl-c\n"
+    "  slicer-run list --json | jq -r '.[] | select(.state == \"dead\") | .name'\n"
+    "\n"
+    "CPU is the time that the hypervisor took of a processor since its start, in percent (200%: two processors,\n"
+    "always busy); with --watch, since the last look. MEM is what the hypervisor has in memory now.";
 
-std::string duration_text(int64_t seconds) {
-  seconds = std::max<int64_t>(seconds, 0);
-  if (seconds < 60) return fmt::format("{}s", seconds);
-  if (seconds < 3600) return fmt::format("{}m", seconds / 60);
-  if (seconds < 86400) return fmt::format("{}h", seconds / 3600);
-  return fmt::format("{}d", seconds / 86400);
-}
-
-// What is left of the lease.
-std::string lease_text(const VmRecord& record) {
-  if (!record.lease) return "-";
-  return record.lease->end == 0 ? "for ever" : duration_text(record.lease->end - std::time(nullptr));
-}
+struct Options {
+  bool json = false;
+  bool watch = false;
+  double interval = 2;
+};
 
 using Row = std::vector<std::string>;
+constexpr size_t kStateColumn = 2;
 
-Row row_of(const VmRecord& record) {
-  const bool host = record.placement == Placement::kHost;
-  const std::vector<std::string> addresses = all_addresses(record);
+std::string or_dash(std::string text) { return text.empty() ? "-" : std::move(text); }
+
+Row row_of(const VmView& view) {
+  const VmRecord& record = view.record;
+  const bool runs = view.hypervisor.has_value();
   return {record.name,
-          std::string(state_name(record)) + (record.link_gone ? ", no link" : ""),
-          addresses.empty() ? "-" : fmt::format("{}", fmt::join(addresses, ",")),
+          or_dash(record.group),
+          std::string(view.state) + (record.link_gone ? ", no link" : ""),
+          or_dash(fmt::format("{}", fmt::join(all_addresses(record), ","))),
+          or_dash(record.mac),
           record.network,
-          record.tap.empty() ? "-" : record.tap + (host ? "" : "@" + record.netns.substr(record.netns.rfind('/') + 1)),
-          std::to_string(record.vcpus),
-          fmt::format("{} MiB", record.ram_mib),
-          record.accelerator,
-          duration_text(std::time(nullptr) - record.created)};
+          fmt::format("{}/{}", record.hypervisor_name, record.accelerator),
+          runs ? duration_text(static_cast<int64_t>(view.hypervisor->age.count())) : "-",
+          view.cpu_percent ? fmt::format("{:.0f}%", *view.cpu_percent) : "-",
+          runs ? memory_text(view.hypervisor->rss_bytes) : "-"};
 }
 
 // A column for those who have leases; behind the addresses.
-void add_leases(const std::vector<VmRecord>& records, std::vector<Row>& rows) {
-  constexpr ptrdiff_t kColumn = 3;
-  if (std::ranges::none_of(records, [](const VmRecord& record) { return record.lease.has_value(); })) return;
+void add_leases(const std::vector<VmView>& views, std::vector<Row>& rows) {
+  constexpr ptrdiff_t kColumn = 4;
+  if (std::ranges::none_of(views, [](const VmView& view) { return view.record.lease.has_value(); })) return;
   rows[0].insert(rows[0].begin() + kColumn, "LEASE");
-  for (size_t i = 0; i < records.size(); ++i) rows[i + 1].insert(rows[i + 1].begin() + kColumn, lease_text(records[i]));
+  for (size_t i = 0; i < views.size(); ++i)
+    rows[i + 1].insert(rows[i + 1].begin() + kColumn, lease_text(views[i].record));
 }
 
-cni::Json lease_json(const VmRecord& record) {
-  if (!record.lease) return nullptr;
-  cni::Json json = {{"address", record.lease->address}, {"server", record.lease->server}, {"end", nullptr}};
-  if (record.lease->end != 0) json["end"] = record.lease->end;
-  return json;
+std::string table_of(const std::vector<VmView>& views, bool colours) {
+  std::vector<Row> rows = {
+      {"NAME", "GROUP", "STATE", "ADDRESS", "MAC", "NETWORK", "HYPERVISOR", "UPTIME", "CPU", "MEM"}};
+  for (const VmView& view : views) rows.push_back(row_of(view));
+  add_leases(views, rows);
+  if (!colours) return table_text(rows);
+  return table_text(rows, [](size_t row, size_t column, const std::string& text) {
+    if (row == 0) return Colour::kBold;
+    return column == kStateColumn ? colour_of_state(text) : Colour::kNone;
+  });
 }
 
-std::vector<std::string> all_gateways(const VmRecord& record) {
-  std::vector<std::string> gateways = record.gateways;
-  if (record.lease && !record.lease->router.empty()) gateways.push_back(record.lease->router);
-  return gateways;
+// --watch: a line each, so that a reader knows where one look ends.
+std::string json_of(const std::vector<VmView>& views, int indent) {
+  cni::Json list = cni::Json::array();
+  for (const VmView& view : views) list.push_back(vm_json(view));
+  return list.dump(indent, ' ', false, cni::Json::error_handler_t::replace) + "\n";
 }
 
-// One object a VM; docs/slicer-run.md names the members, which stay as they are.
-cni::Json json_of(const VmRecord& record) {
-  return {{"name", record.name},
-          {"state", state_name(record)},
-          {"network", record.network},
-          {"addresses", all_addresses(record)},
-          {"gateways", all_gateways(record)},
-          {"lease", lease_json(record)},
-          {"mac", record.mac},
-          {"tap", record.tap},
-          {"linkGone", record.link_gone},
-          {"netns", record.placement == Placement::kHost ? "" : record.netns},
-          {"hypervisor", record.hypervisor_name},
-          {"accelerator", record.accelerator},
-          {"vcpus", record.vcpus},
-          {"ramMb", record.ram_mib},
-          {"created", record.created},
-          {"supervisorPid", record.supervisor.pid},
-          {"hypervisorPid", record.hypervisor.pid}};
+// In place: the cursor goes home, and what is left of the last look is erased line by line, so that nothing flickers.
+std::string frame_of(const std::string& text) {
+  std::string frame = "\033[H";
+  for (const char c : text) frame += c == '\n' ? std::string("\033[K\n") : std::string(1, c);
+  return frame + "\033[J";
 }
 
-Result<int> run(const Context& context, bool as_json) {
-  const std::vector<VmRecord> records = TRY(load_all(context));
-  if (as_json) {
-    cni::Json list = cni::Json::array();
-    for (const VmRecord& record : records) list.push_back(json_of(record));
-    TRY(print(list.dump(2, ' ', false, cni::Json::error_handler_t::replace) + "\n"));
-    return kExitOk;
+Result<int> watch(const Context& context, const Options& options) {
+  const Signals signals = TRY(Signals::block());
+  const bool terminal = isatty(STDOUT_FILENO) == 1;
+  const bool colours = stdout_has_colours();
+  CpuMeter meter;
+  if (terminal && !options.json) TRY(print("\033[2J"));
+  for (bool first = true;; first = false) {
+    std::vector<VmView> views = TRY(look_at_vms(context));
+    meter.measure(views);
+    if (options.json)
+      TRY(print(json_of(views, -1)));
+    else if (terminal)
+      TRY(print(frame_of(table_of(views, colours))));
+    else
+      TRY(print((first ? "" : "\n") + table_of(views, false)));
+    pollfd waiting{.fd = signals.fd(), .events = POLLIN, .revents = 0};
+    if (poll(&waiting, 1, static_cast<int>(options.interval * 1000)) != 0) return kExitOk;
   }
-  std::vector<Row> rows = {{"NAME", "STATE", "ADDRESS", "NETWORK", "TAP", "VCPU", "RAM", "ACCEL", "AGE"}};
-  for (const VmRecord& record : records) rows.push_back(row_of(record));
-  add_leases(records, rows);
-  TRY(print(table_text(rows)));
+}
+
+Result<int> run(const Context& context, const Options& options) {
+  if (options.watch) return watch(context, options);
+  const std::vector<VmView> views = TRY(look_at_vms(context));
+  TRY(print(options.json ? json_of(views, 2) : table_of(views, stdout_has_colours())));
   return kExitOk;
 }
 
 }  // namespace
 
 void register_list(CLI::App& app, Context& context) {
-  const auto as_json = std::make_shared<bool>(false);
+  const auto options = std::make_shared<Options>();
   CLI::App& command = *app.add_subcommand("list", "Show the VMs");
-  command.add_flag("--json", *as_json, "As a JSON array");
-  command.callback([&context, as_json] { context.action = [&context, as_json] { return run(context, *as_json); }; });
+  command.add_flag("--json", options->json, "As a JSON array; with --watch one array a line");
+  command.add_flag("--watch", options->watch, "Again and again, until ctrl-c");
+  command.add_option("--interval", options->interval, "Seconds between two looks of --watch")
+      ->check(CLI::Range(0.1, 86400.0))
+      ->capture_default_str();
+  command.footer(kExamples);
+  command.callback([&context, options] { context.action = [&context, options] { return run(context, *options); }; });
 }
 
 }  // namespace slicer::runner

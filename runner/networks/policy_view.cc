@@ -49,4 +49,15 @@ Result<PolicyView> policy_of(const VmRecord& record) {
   return policy_on_host(record);
 }
 
+std::string policy_summary(const PolicyView& view) {
+  if (!view.policy) return "no lists";
+  const netfilter::CompiledPolicy& lists = view.policy->policy;
+  const bool closed = lists.fallback == netfilter::PolicyVerdict::kDrop;
+  const auto differs = [&](const auto& entry) { return entry.verdict != lists.fallback; };
+  const auto exceptions = std::ranges::count_if(lists.addresses, differs) + std::ranges::count_if(lists.ports, differs);
+  std::string text = closed ? "drop all" : "allow all";
+  if (exceptions != 0) text += " but " + std::to_string(exceptions);
+  return text + (view.scope == PolicyScope::kVm ? ", by its own lists" : "");
+}
+
 }  // namespace slicer::runner

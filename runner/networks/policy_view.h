@@ -2,6 +2,7 @@
 // The lists that are in force for a VM, read from the kernel.
 
 #include <optional>
+#include <string>
 
 #include "lib/base/result.h"
 #include "lib/netfilter/backend.h"
@@ -23,5 +24,8 @@ struct PolicyView {
 
 /// Errors: kUnavailable (it does not run), kBusy, kSystem.
 Result<PolicyView> policy_of(const VmRecord& record);
+
+/// In a few words: "no lists", "allow all but 3", "drop all but 2, by its own lists".
+std::string policy_summary(const PolicyView& view);
 
 }  // namespace slicer::runner

@@ -229,6 +229,29 @@ TEST_CASE("gc: removes what a VM with a dead supervisor left, and nothing of a l
   CHECK(collected.out == "nothing to remove\n");
 }
 
+TEST_CASE("gc: what only a name tells of: namespaces and files of VMs that are not there, and no stranger's") {
+  const OneNetwork host;
+  (void)must("ip netns add slicer-lost-1");
+  (void)must("ip -n slicer-lost-1 link add slp1 group 77 type veth peer name slp2 group 77");
+  (void)must("ip netns add slicer-theirs");
+  (void)must("ip -n slicer-theirs link add their0 type veth peer name their1");
+  (void)must("ip -n slicer-theirs link set their0 up");
+  (void)must("ip netns add another");
+  write_text("/var/lib/slicer/vms/lost-2/known_hosts", "x");
+  write_text("/var/lib/slicer/vms/broken/vm.json", "{");
+  const Outcome collected = slicer_run({"gc"});
+  CHECK_MESSAGE(collected.exit_code == 0, collected.err);
+  CHECK(collected.out ==
+        "removed the network namespace of VM lost-1, of which nothing else is left\n"
+        "removed the files of VM lost-2, of which nothing else is left\n");
+  CHECK_FALSE(exists("/run/netns/slicer-lost-1"));
+  CHECK_FALSE(exists("/var/lib/slicer/vms/lost-2"));
+  for (const char* kept : {"/run/netns/slicer-theirs", "/run/netns/another", "/var/lib/slicer/vms/broken/vm.json"})
+    CHECK_MESSAGE(exists(kept), kept);
+  CHECK_FALSE(exists("/run/slicer/lost-1"));
+  CHECK(slicer_run({"gc"}).out == "nothing to remove\n");
+}
+
 TEST_CASE("gc: after a reboot removes our entries of the cache with their addresses, and no other runtime's") {
   OneNetwork host;
   attach_with_record({.name = "demo-1", .tap = "vmtap0"}, true);

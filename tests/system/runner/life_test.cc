@@ -83,7 +83,7 @@ TEST_CASE("life vm stop: the VM is kept and listed, vm start boots it with its M
   CHECK(listed["vcpus"] == 2);
   CHECK(listed["mac"] == "02:00:5e:00:53:01");
   CHECK(listed["addresses"] == Json::array());
-  CHECK(Runner::run("list").out.find("demo-1  stopped  -") != std::string::npos);
+  CHECK(Runner::run("list").out.find("demo-1  -      stopped  -") != std::string::npos);
 
   Runner::network("host", true, {{"address", "192.0.2.9/24"}});  // the network as it is now
   const Outcome started = Runner::run("vm start demo-1");

@@ -75,7 +75,7 @@ TEST_CASE("runner vm new: a private network gets a namespace of the VM's own") {
   CHECK_FALSE(exists("/run/netns/slicer-demo-1"));
 }
 
-TEST_CASE("runner list: a table for people, JSON for programs") {
+TEST_CASE("runner list: JSON for programs") {
   const Machine machine;
   CHECK(Runner::run("list --json").out == "[]\n");
   REQUIRE(Runner::start("demo-1", "host", "--vcpu 2").ok());
@@ -97,12 +97,8 @@ TEST_CASE("runner list: a table for people, JSON for programs") {
   CHECK(runs(vm["hypervisorPid"]));
   CHECK(vm["lease"] == nullptr);
   CHECK(vm["linkGone"] == false);
-  CHECK(vm.size() == 17);
-  CHECK(Runner::run("vm list --json").out == Runner::run("list --json").out);
-  const std::string table = Runner::run("list").out;
-  CHECK(
-      table.starts_with("NAME    STATE    ADDRESS       NETWORK  TAP     VCPU  RAM     ACCEL  AGE\n"
-                        "demo-1  running  192.0.2.2/24  host     vmtap0  2     16 MiB  tcg    "));
+  CHECK(vm.size() == 22);
+  CHECK(Json::parse(Runner::run("vm list --json").out).size() == 1);
 }
 
 TEST_CASE("runner vm new: QEMU has no rights beyond its descriptors") {
@@ -257,8 +253,8 @@ TEST_CASE("runner list: who may not read what a VM is gets no empty list") {
 
 TEST_CASE("runner: a wrong command line exits 2") {
   const Machine machine;
-  for (const char* line : {"", "vm", "vm new", "vm new a b", "frobnicate", "vm new a --accel hvf", "vm new a --vcpu 0",
-                           "vm new a --ram-mb x", "list --xml"}) {
+  for (const char* line : {"", "vm", "vm new", "vm new a b c", "frobnicate", "vm new a --accel hvf",
+                           "vm new a --vcpu 0", "vm new a --ram-mb x", "list --xml"}) {
     CAPTURE(line);
     const Outcome outcome = Runner::run(line);
     CHECK(outcome.exit_code == 2);
@@ -269,7 +265,7 @@ TEST_CASE("runner: a wrong command line exits 2") {
   for (const char* command : {"\n  vm ", "\n  list ", "\n  network ", "\n  gc ", "\n  doctor "})
     CHECK_MESSAGE(bare.err.find(command) != std::string::npos, command);
   CHECK(Runner::run("vm").err.find("\n  console ") != std::string::npos);
-  CHECK(Runner::run("vm nwe").err.starts_with("slicer-run: 'nwe' is not known behind 'vm': use one of new, list, "));
+  CHECK(Runner::run("vm frob").err.starts_with("slicer-run: 'frob' is not known behind 'vm': use one of new, list, "));
   CHECK(Runner::run("--help").exit_code == 0);
   CHECK(Runner::run("--version").out.starts_with("slicer-run "));
 }
