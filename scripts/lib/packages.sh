@@ -14,7 +14,7 @@ RUN_PACKAGES=(qemu-system-x86 iproute2 iputils-ping curl passwd)
 # To run the tests and the checks.
 TEST_PACKAGES=(
   doctest-dev clang-format-19 clang-tidy-19 clang-19 libclang-rt-19-dev shellcheck
-  nftables iptables netcat-openbsd strace tcpdump dnsmasq-base procps systemd util-linux git python3 python3-pip
+  nftables iptables netcat-openbsd strace socat tcpdump dnsmasq-base procps systemd util-linux git python3 python3-pip
   python3-jsonschema python3-yaml
 )
 # To cross-compile for arm64 and to run what comes out; the libraries are that architecture's.

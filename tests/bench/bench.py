@@ -19,6 +19,7 @@ import tempfile
 
 from isolated import Isolated
 from macvtap import Macvtap
+from vms import Vms
 
 AWAIT_ORPHANS, KEEP_OUTPUT = 1, 2
 NETNS = "/run/netns/"
@@ -441,7 +442,8 @@ class Bench:
         for name, row in (("VERSION", self.version), ("ADD", self.chains), ("IPAM", self.ipam),
                           ("ADDs, 16 at a time", self.parallel), ("by backend", self.backends), ("counts", self.counts),
                           ("runner", self.runner), ("isolated", Isolated(self, Network, AWAIT_ORPHANS).run),
-                          ("macvtap", Macvtap(self, Network, in_turns, AWAIT_ORPHANS).run)):
+                          ("macvtap", Macvtap(self, Network, in_turns, AWAIT_ORPHANS).run),
+                          ("vms", Vms(self, Network, in_turns, AWAIT_ORPHANS).run)):
             if self.table.only is None or self.table.only in name or name in self.table.only:
                 row()
 
