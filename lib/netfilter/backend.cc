@@ -21,6 +21,8 @@ Result<std::unique_ptr<Backend>> make_backend_for(std::string_view key, std::str
   return make_chosen_backend(TRY(parse_backend_name(key, name)));
 }
 
-std::unique_ptr<Backend> make_backend(BackendName name) { return make_chosen_backend(name); }
+std::unique_ptr<Backend> make_backend(BackendName name, std::optional<bool> legacy_tables) {
+  return make_chosen_backend(name, legacy_tables);
+}
 
 }  // namespace slicer::netfilter

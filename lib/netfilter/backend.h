@@ -81,8 +81,9 @@ class Backend {
 /// "nftables", "iptables" or "auto" (empty is the same). Error: kInvalidConfig with `key` and the valid names.
 Result<BackendName> parse_backend_name(std::string_view key, std::string_view name);
 
-/// Where rules of `network` go: kNftables or kIptables, never kAuto (choice.h). Asks nothing when `name` says it.
-Result<BackendName> place_of_network(BackendName name, const std::string& network);
+/// Where rules of `network` go: kNftables or kIptables, never kAuto (choice.h). Asks nothing when `name` says it, or
+/// there are no `legacy_tables`.
+Result<BackendName> place_of_network(BackendName name, const std::string& network, bool legacy_tables);
 
 /// Are there legacy tables in this namespace, of any program? Where the host has none no VM's namespace has ours.
 bool has_legacy_tables();
@@ -93,6 +94,7 @@ Result<std::unique_ptr<Backend>> make_backend(std::string_view name);
 
 /// The same for another key of that meaning (upstream's "ipMasqBackend"), which the error names.
 Result<std::unique_ptr<Backend>> make_backend_for(std::string_view key, std::string_view name);
-std::unique_ptr<Backend> make_backend(BackendName name);
+/// Who has asked has_legacy_tables() already may say what it answered.
+std::unique_ptr<Backend> make_backend(BackendName name, std::optional<bool> legacy_tables = {});
 
 }  // namespace slicer::netfilter

@@ -15,7 +15,8 @@ namespace {
 
 class Chosen final : public Backend {
  public:
-  explicit Chosen(BackendName name) : name_(name) {}
+  Chosen(BackendName name, std::optional<bool> legacy_tables)
+      : name_(name), legacy_(legacy_tables ? *legacy_tables : legacy_tables_exist()) {}
 
   // What an earlier "backend" left goes when its successor stands: nothing is open meanwhile.
   Result<void> ensure(const NetworkRules& rules) override {
@@ -167,20 +168,22 @@ class Chosen final : public Backend {
   }
 
   BackendName name_;
-  bool legacy_ = legacy_tables_exist();
+  bool legacy_;
   std::unique_ptr<Backend> nftables_ = make_nftables_backend();
   std::unique_ptr<Backend> iptables_ = make_iptables_backend();
 };
 
 }  // namespace
 
-std::unique_ptr<Backend> make_chosen_backend(BackendName name) { return std::make_unique<Chosen>(name); }
+std::unique_ptr<Backend> make_chosen_backend(BackendName name, std::optional<bool> legacy_tables) {
+  return std::make_unique<Chosen>(name, legacy_tables);
+}
 
 bool has_legacy_tables() { return legacy_tables_exist(); }
 
-Result<BackendName> place_of_network(BackendName name, const std::string& network) {
+Result<BackendName> place_of_network(BackendName name, const std::string& network, bool legacy_tables) {
   if (name != BackendName::kAuto) return name;
-  return Chosen(name).place(network);
+  return Chosen(name, legacy_tables).place(network);
 }
 
 }  // namespace slicer::netfilter

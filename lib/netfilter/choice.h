@@ -14,6 +14,6 @@ namespace slicer::netfilter {
 ///   the set of bridges that isolated VMs must not reach is in nftables;
 ///   removal, of a network or of a VM's policy, is from both.
 /// On a host without legacy tables this is the nftables backend, and two files of /proc.
-std::unique_ptr<Backend> make_chosen_backend(BackendName name);
+std::unique_ptr<Backend> make_chosen_backend(BackendName name, std::optional<bool> legacy_tables = {});
 
 }  // namespace slicer::netfilter

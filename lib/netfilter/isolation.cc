@@ -71,10 +71,10 @@ std::vector<addr::IpRange> closed_to_isolated(std::span<const addr::Ip> host_add
   return closed;
 }
 
-Result<void> ensure_isolation(IsolationLock& lock, BackendName place,
+Result<void> ensure_isolation(IsolationLock& lock, BackendName place, bool legacy_tables,
                               const std::function<Result<std::vector<ListedBridge>>()>& own_bridges) {
   const auto own = [&]() -> Result<std::vector<MarkedBridge>> { return marked(TRY(own_bridges())); };
-  if (place != BackendName::kIptables && !legacy_tables_exist()) return ensure_nft_isolation(own);
+  if (place != BackendName::kIptables && !legacy_tables) return ensure_nft_isolation(own);
   Standing standing = TRY(find_standing());
   if (standing.nowhere() && place == BackendName::kIptables) {
     // Two first ADDs with different backends would else both make them, and an opening stand in one of them alone.

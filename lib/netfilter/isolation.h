@@ -62,7 +62,7 @@ struct ListedBridge {
 ///   sl*, no bridge in the set `bridges`, not 169.254.0.0/16; IPv4 only
 ///   to isolated links: replies only, forwarded and from the host itself
 /// Errors: kExists (a chain of our name on another hook), kBusy, kSystem, kUnsupportedKernel.
-Result<void> ensure_isolation(IsolationLock& lock, BackendName place,
+Result<void> ensure_isolation(IsolationLock& lock, BackendName place, bool legacy_tables,
                               const std::function<Result<std::vector<ListedBridge>>()>& own_bridges);
 /// Error: kMismatch, naming what is missing.
 Result<void> check_isolation();

@@ -160,12 +160,20 @@ struct StandingTable {
   std::vector<StandingIsolationRule> rules = {};
 };
 
-Result<StandingTable> survey(NftSession& session, bool rules) {
+/// How much is asked.
+enum class Depth : uint8_t {
+  kMark,
+  kLists,  ///< and the comment that names the lists
+  kAll,
+};
+
+Result<StandingTable> survey(NftSession& session, Depth depth) {
   StandingTable standing;
   MessageBuffer question;
   (void)ask_generation(question);
   (void)ask_table(question, kVmTable);
-  if (rules) {
+  if (depth == Depth::kLists) (void)ask_chain(question, {.family = kInet, .table = kVmTable, .chain = kPolicy});
+  if (depth == Depth::kAll) {
     for (const char* chain : {kPrerouting, kInput, kForward, kOutput, kPolicy, kPorts, kRefused})
       (void)ask_chain(question, {.family = kInet, .table = kVmTable, .chain = chain});
     (void)ask_table_rules(question, kVmTable);
@@ -245,12 +253,12 @@ class NftVmTable final : public VmTableStore {
     if (deleted_) std::move(session_).close_in_child();
   }
 
-  Result<std::optional<std::string>> mark() override { return TRY(survey(session_, false)).mark; }
+  Result<std::optional<std::string>> mark() override { return TRY(survey(session_, Depth::kMark)).mark; }
 
   Result<void> put(const VmTableRules& rules, const std::function<Result<bool>()>& abandoned) override {
     const std::string action = fmt::format("write the rules of '{}'", rules.owner.alias);
     for (int round = 0; round < kMaxRounds; ++round) {
-      const StandingTable standing = TRY(survey(session_, false));
+      const StandingTable standing = TRY(survey(session_, Depth::kMark));
       // Between here and the transaction nobody can have put another one: the generation would be another.
       if (standing.mark && *standing.mark != rules.owner.mark() && (!abandoned || !TRY(abandoned())))
         return foreign_vm_table(fmt::format("{}: table 'inet {}'", action, kVmTable), *standing.mark);
@@ -268,8 +276,11 @@ class NftVmTable final : public VmTableStore {
 
   Result<void> check(const VmTableRules& rules, VmTableCheck what) override {
     const std::string action = fmt::format("check table 'inet {}' of '{}'", kVmTable, rules.owner.alias);
+    // The first ADD of slicer-firewall finds other lists: one question, and no reading of rules.
+    if (what == VmTableCheck::kAll && !TRY(has_exact_lists(rules)))
+      return fail(Kind::kMismatch, action + ": its lists are others", "delete the attachment and add it again");
     for (int round = 0; round < kMaxRounds; ++round) {
-      const StandingTable standing = TRY(survey(session_, true));
+      const StandingTable standing = TRY(survey(session_, Depth::kAll));
       if (standing.interrupted) continue;
       const std::string fault = fault_of(standing, rules, what);
       if (fault.empty()) return {};
@@ -281,7 +292,7 @@ class NftVmTable final : public VmTableStore {
   Result<void> remove(const std::string& mark) override {
     const std::string action = fmt::format("remove table 'inet {}'", kVmTable);
     for (int round = 0; round < kMaxRounds; ++round) {
-      const StandingTable standing = TRY(survey(session_, false));
+      const StandingTable standing = TRY(survey(session_, Depth::kMark));
       if (standing.mark != mark) return {};
       MessageBuffer batch;
       batch.begin_batch(standing.generation);
@@ -295,6 +306,13 @@ class NftVmTable final : public VmTableStore {
   }
 
  private:
+  Result<bool> has_exact_lists(const VmTableRules& rules) {
+    const StandingTable standing = TRY(survey(session_, Depth::kLists));
+    return standing.mark == rules.owner.mark() && std::ranges::any_of(standing.chains, [&](const StandingChain& chain) {
+             return chain.comment == lists_mark(rules).text();
+           });
+  }
+
   NftSession session_;
   bool deleted_ = false;  ///< then a close would wait for 7 to 24 ms
 };

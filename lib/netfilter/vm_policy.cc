@@ -186,7 +186,9 @@ class Reader {
 }  // namespace
 
 Result<std::optional<PolicyInForce>> read_vm_policy() {
-  NftSession session = TRY(NftSession::open());
+  Result<NftSession> opened = NftSession::open();
+  if (!opened && opened.error().kind == Kind::kUnsupportedKernel) return read_legacy_vm_policy();
+  NftSession session = TRY(std::move(opened));
   for (int round = 0; round < kMaxRounds; ++round) {
     std::optional<PolicyInForce> found;
     if (!TRY(Reader(session).run(found))) continue;

@@ -11,6 +11,7 @@
 #include "lib/base/undo.h"
 #include "lib/cni/attachment.h"
 #include "lib/net/address.h"
+#include "lib/net/sysctl.h"
 #include "lib/netfilter/backend.h"
 #include "plugins/firewall/config.h"
 #include "plugins/firewall/isolated_side.h"
@@ -164,6 +165,33 @@ std::vector<addr::Ip> link_local_addresses(const Call& call) {
   return all;
 }
 
+/// A routed network is selected by its subnets, so nobody would judge what a guest sends from its link-local address to
+/// that of the host's end: on a network without IPv6 the host's end has none.
+std::vector<std::string> ends_without_ipv6(const Call& call) {
+  const bool v6 = std::ranges::any_of(call.guests, [](const addr::Ip& ip) { return !ip.is_v4(); });
+  if (call.isolated || v6 || !call.config.restricts()) return {};
+  std::vector<std::string> keys;
+  for (const std::string& end : call.side.ends) keys.push_back("net/ipv6/conf/" + end + "/disable_ipv6");
+  return keys;
+}
+
+Result<void> close_ends(const Call& call) {
+  for (const std::string& key : ends_without_ipv6(call)) {
+    const auto set = net::ensure_sysctl(nullptr, key, "1");
+    if (!set && set.error().kind != Kind::kNotFound) return std::unexpected(set.error());  // absent: no IPv6 here
+  }
+  return {};
+}
+
+Result<void> check_ends(const Call& call) {
+  for (const std::string& key : ends_without_ipv6(call))
+    if (const Result<std::string> value = net::read_sysctl(nullptr, key); value && *value != "1")
+      return fail(Kind::kMismatch,
+                  fmt::format("check sysctl '{}': it is {}, and the VM reaches the host by it", key, *value),
+                  "the next ADD of slicer-firewall for this VM puts it back");
+  return {};
+}
+
 netfilter::PolicyRules policy_rules(const Call& call) {
   netfilter::PolicyRules policy{.lists = call.config.lists, .ingress = call.config.ingress, .log = call.config.log};
   policy.segregated = call.segregated;
@@ -245,6 +273,7 @@ Result<cni::CniResult> add(const cni::Request& request) {
               [&call, added = std::move(added)] { return remove_proxies(call.host, call.side, added); });
     TRY(ensure_segregated(call.host, call.segregation()));
   }
+  TRY(close_ends(call));
   if (rules) TRY(call.backend->ensure(*rules));
   undo.commit();
   return call.result;
@@ -268,6 +297,7 @@ Result<void> check(const cni::Request& request) {
   if (const auto rules = wanted_rules(call)) TRY(call.backend->check(*rules));
   if (call.isolated) TRY(check_isolated_lists(*call.isolated));
   if (call.macvtap) TRY(check_macvtap_lists(*call.macvtap));
+  TRY(check_ends(call));
   return call.segregated ? check_segregated(call.host, call.segregation()) : Result<void>{};
 }
 

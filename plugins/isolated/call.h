@@ -22,6 +22,7 @@ struct Call {
   std::optional<net::Sandbox> sandbox = {};  ///< absent: none at all (DEL, GC, STATUS)
   /// Where this ADD's rules go: never kAuto once ensure_host_rules() has been called.
   netfilter::BackendName place = netfilter::BackendName::kAuto;
+  std::optional<bool> legacy_tables = {};  ///< has_legacy_tables(), asked once by ADD
 
   /// The ends of the veth pair: on the host, and in the namespace.
   [[nodiscard]] std::string host_end() const { return attachment.kernel_name('s'); }

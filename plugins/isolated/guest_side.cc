@@ -41,11 +41,13 @@ Result<netfilter::VmTableRules> rules_of(Call& call, const GuestPlan& guest) {
 }
 
 /// kAuto: where the table stands.
-Result<netfilter::VmTable> open_table(const net::Netns& ns,
-                                      netfilter::BackendName place = netfilter::BackendName::kAuto) {
-  const bool legacy = netfilter::has_legacy_tables();
+Result<netfilter::VmTable> open_table(const net::Netns& ns, netfilter::BackendName place, bool legacy) {
   const net::ScopedNetns inside = TRY(net::ScopedNetns::enter(ns));
   return netfilter::VmTable::open(place, legacy);
+}
+
+Result<netfilter::VmTable> find_table(const net::Netns& ns) {
+  return open_table(ns, netfilter::BackendName::kAuto, netfilter::has_legacy_tables());
 }
 
 std::unexpected<Error> occupied(const Call& call) {
@@ -153,7 +155,7 @@ Result<void> refuse_occupied(Call& call) {
 
 Result<void> add_guest_side(Call& call, const HostEnd& end, const GuestPlan& guest, Undo& undo) {
   undo.push("remove rules", [&call] { return remove_rules(call); });
-  netfilter::VmTable table = TRY(open_table(call.sandbox->ns, call.place));
+  netfilter::VmTable table = TRY(open_table(call.sandbox->ns, call.place, call.legacy_tables.value_or(true)));
   TRY(table.put(TRY(rules_of(call, guest)), [&call] { return is_alone(call); }));
   const int uplink = TRY(raise_uplink(call, end));
   const int tap = TRY(add_tap(call, guest));
@@ -165,12 +167,12 @@ Result<void> add_guest_side(Call& call, const HostEnd& end, const GuestPlan& gue
 Result<void> check_guest_side(Call& call, const HostEnd& end, const GuestPlan& guest) {
   TRY(check_tap(call, guest));
   TRY(check_uplink(call, end));
-  return TRY(open_table(call.sandbox->ns)).check(TRY(rules_of(call, guest)), netfilter::VmTableCheck::kConstants);
+  return TRY(find_table(call.sandbox->ns)).check(TRY(rules_of(call, guest)), netfilter::VmTableCheck::kConstants);
 }
 
 Result<void> remove_rules(Call& call) {
   if (!call.sandbox) return {};
-  netfilter::VmTable table = TRY(open_table(call.sandbox->ns));
+  netfilter::VmTable table = TRY(find_table(call.sandbox->ns));
   return table.remove(call.rule_owner().mark());
 }
 
@@ -179,7 +181,7 @@ Result<void> remove_stale_rules(const std::string& network, const std::vector<cn
   for (const cni::Attachment& one : valid)
     known.insert(netfilter::IsolationOwner{.network = network, .alias = one.alias()}.mark());
   for (const net::Netns& ns : net::list_named_netns()) {
-    netfilter::VmTable table = TRY(open_table(ns));
+    netfilter::VmTable table = TRY(find_table(ns));
     const std::optional<std::string> mark = TRY(table.mark());
     if (mark && netfilter::is_mark_of_network(*mark, network) && !known.contains(*mark)) TRY(table.remove(*mark));
   }

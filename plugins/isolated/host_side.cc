@@ -34,7 +34,7 @@ netfilter::NetworkRules network_rules(const Call& call, const addr::Cidr& range)
 /// Where nothing says another it goes with the VM's other rules.
 std::unique_ptr<netfilter::Backend> masquerade_backend(const Call& call) {
   const bool follows = call.config.masq_backend == netfilter::BackendName::kAuto;
-  return netfilter::make_backend(follows ? call.place : call.config.masq_backend);
+  return netfilter::make_backend(follows ? call.place : call.config.masq_backend, call.legacy_tables);
 }
 
 /// By its name, which nobody else uses, and its alias, which a process killed after the creating message has not set.
@@ -47,8 +47,10 @@ Result<std::optional<net::Link>> find_host_end(Call& call) {
 }  // namespace
 
 Result<void> ensure_host_rules(Call& call, netfilter::IsolationLock& lock) {
-  call.place = TRY(netfilter::place_of_network(call.config.backend, call.attachment.network));
-  return netfilter::ensure_isolation(lock, call.place, [&call] { return list_own_bridges(call.host); });
+  const bool legacy = netfilter::has_legacy_tables();
+  call.place = TRY(netfilter::place_of_network(call.config.backend, call.attachment.network, legacy));
+  call.legacy_tables = legacy || call.place == netfilter::BackendName::kIptables;
+  return netfilter::ensure_isolation(lock, call.place, legacy, [&call] { return list_own_bridges(call.host); });
 }
 
 Result<void> ensure_network_rules(Call& call, const addr::Cidr& range) {

@@ -131,6 +131,7 @@ TEST_CASE("policy: a network without lists that comes later to a segregated brid
   Call check = how;
   check.command = "CHECK";
   CHECK(call_plugin("slicer-bridge", plain, check).ok());
+  Host::sysctl("net/bridge/bridge-nf-call-iptables", "0");
   const Guest other(Guest::from_result(answer.json, how, "guest-2"));
   (void)must("ip neigh replace " + ip_of(answer.json, 4) + " lladdr " +
                  guest_entry(answer.json, "vm-2")["mac"].get<std::string>() + " dev eth0 nud permanent",
@@ -170,4 +171,29 @@ TEST_CASE("policy: lists on a VLAN of a bridge, whose gateway is a link of its o
   CHECK_FALSE(pings(first.box.path(), "192.0.2.12", 1));
   CHECK(pings(second.box.path(), "192.0.2.11"));
   CHECK(second.firewall(conf, "DEL").ok());
+}
+
+TEST_CASE("policy: on a routed network without IPv6 the host's end has no link-local address to be reached at") {
+  const Host host;
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
+  const Netns box("box");  // as upstream's ptp makes it
+  connect({.netns = box.path(), .link = "eth0", .address = "192.0.2.2/24"},
+          {.link = "port0", .address = "192.0.2.1/32"});
+  (void)must("ip route add 192.0.2.2 dev port0");
+  (void)must("ip addr add fe80::1/64 dev port0 nodad");
+  REQUIRE(pings(box.path(), "fe80::1%eth0"));
+  Json conf = listed({"198.51.100.0/24"});
+  conf["prevResult"] = {{"cniVersion", "1.0.0"},
+                        {"interfaces", {{{"name", "port0"}}, {{"name", "eth0"}, {"sandbox", box.path()}}}},
+                        {"ips", {{{"interface", 1}, {"address", "192.0.2.2/24"}, {"gateway", "192.0.2.1"}}}}};
+  Call how{.netns = box.path(), .ifname = "eth0"};
+  const Answer answer = call_plugin("slicer-firewall", conf, how);
+  INFO(answer.text());
+  REQUIRE(answer.ok());
+  CHECK_FALSE(pings(box.path(), "fe80::1%eth0", 1));
+  CHECK(pings(box.path(), "192.0.2.1"));
+  how.command = "CHECK";
+  CHECK(call_plugin("slicer-firewall", conf, how).ok());
+  Host::sysctl("net/ipv6/conf/port0/disable_ipv6", "0");
+  CHECK(call_plugin("slicer-firewall", conf, how).code() == 105);
 }

@@ -4,11 +4,13 @@
 #include <fcntl.h>
 #include <sys/file.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 
 #include "lib/base/unique_fd.h"
 #include "lib/netfilter/isolation.h"
+#include "lib/netfilter/vm_policy.h"
 #include "tests/system/isolated/isolated_support.h"
 
 using namespace slicer;
@@ -243,4 +245,45 @@ TEST_CASE("isolated table: a DEL waits for nobody while the host's rules are rem
     del(sandbox_conf(), how);
     CHECK_FALSE(check_isolation().has_value());
   }
+}
+
+TEST_CASE("isolated table: the lists in force are read back with their counters, wherever they stand") {
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
+  const Host host;
+  const Surroundings around;
+  const Vm vm(sandbox_conf());
+  const VmTableRules rules = rules_of(vm, {.drop = entries({"203.0.113.0/24", "192.0.2.0/24:80"})});
+  replace(vm, rules);
+  CHECK_FALSE(pings(vm.guest.netns(), Surroundings::kInternet, 1));
+  CHECK(vm.pings(Surroundings::kLanMachine));
+  in_netns(vm.box.path(), [&] {
+    const std::optional<PolicyInForce> found = must_have(read_vm_policy());
+    REQUIRE(found.has_value());
+    CHECK(found->dropped >= 1);
+    CHECK(found->passed >= 1);
+    CHECK(found->policy.fallback == PolicyVerdict::kAllow);
+    const auto is_v4 = [](const auto& one) { return one.addresses.first.is_v4(); };
+    CHECK(std::ranges::count_if(found->policy.addresses, is_v4) ==
+          std::ranges::count_if(rules.policy.addresses, is_v4));
+    REQUIRE(found->policy.ports.size() == 1);
+    CHECK(found->policy.ports.front().ports == PortRange{.first = 80, .last = 80});
+  });
+}
+
+TEST_CASE("isolated table: network rm's step takes the host's rules of either backend, and leaves nothing") {
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
+  const Host host;
+  const Netns box("box");
+  const Json conf = with(sandbox_conf(), "ipMasq", false);
+  const std::string before = snapshot();
+  (void)add(conf, call_in("ADD", box));
+  del(conf, call_in("DEL", box));
+  CHECK(check_isolation().has_value());
+  CHECK(must_have(remove_isolation()));
+  CHECK_FALSE(must_have(remove_isolation()));
+  CHECK_FALSE(check_isolation().has_value());
+  if (!is_legacy()) (void)must("nft delete table inet slicer");  // the set of bridges, which stays
+  const std::string left = difference(before, snapshot());
+  CHECK(left.find("slicer-") == std::string::npos);
+  CHECK(left.find("isolation") == std::string::npos);
 }

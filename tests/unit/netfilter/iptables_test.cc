@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <random>
 
-#include "lib/netfilter/iptables_plan.h"
+#include "lib/netfilter/iptables_place.h"
 
 using namespace slicer;
 using namespace slicer::netfilter;
@@ -87,6 +87,8 @@ TEST_CASE("iptables: a rule survives the kernel's form") {
              IptRule(plain).udp(68, 67).destination_type(IptAddressType::kLocal).jump("RETURN"),
              IptRule(plain).icmp_type(135).frame_to({.bytes = {2, 0, 0x5e, 0, 0x53, 1}}).jump("DROP"),
              IptRule(plain).limit(10, 20).log(83, "slicer:demo "),
+             IptRule(plain).in("tap0").ipv4_options().jump("DROP"),
+             IptRule(plain).in("tap0").from(cidr(v4 ? "192.0.2.2/32" : "2001:db8::2/128"), true).jump("DROP"),
          }) {
       INFO(rule.text());
       std::vector<uint64_t> entry = encode_rule(rule);
@@ -230,4 +232,29 @@ TEST_CASE("iptables: equal lists of two networks are one, until the last of them
   CHECK(image.chains.contains(ipt_policy_chain(policy_id(lists, ""))));
   image = changed(image, plan_removal(image, "other"));
   CHECK(image.chains.empty());
+}
+
+TEST_CASE("iptables: the difference of two images brings one to the other, and says nothing of equal ones") {
+  const IptRule plain{.family = Family::kIpv4};
+  const auto hook = [&](const char* chain, const char* target) {
+    return IptHooked{.chain = chain, .rule = IptRule(plain).says("mark").jump(target)};
+  };
+  IptImage standing = empty_mangle();
+  standing.chains = {{"slicer-vm-pre", {IptRule(plain).jump("DROP")}},
+                     {"slicer-vm-old", {}},
+                     {"slicer-pol-aaaaaaaaaaaa", {}}};  // read without its rules
+  standing.hooks = {hook("PREROUTING", "slicer-vm-pre"), hook("FORWARD", "slicer-vm-old")};
+  IptImage wanted = empty_mangle();
+  wanted.chains = {{"slicer-vm-pre", {IptRule(plain).ipv4_options().jump("DROP")}},
+                   {"slicer-pol-aaaaaaaaaaaa", {IptRule(plain).jump("DROP")}},
+                   {"slicer-pol-bbbbbbbbbbbb", {IptRule(plain).jump("DROP")}}};
+  wanted.hooks = {hook("PREROUTING", "slicer-vm-pre"), hook("OUTPUT", "slicer-vm-pre")};
+  const IptChange change = difference_of(standing, wanted);
+  CHECK(change.put.size() == 2);
+  CHECK(change.put.contains("slicer-vm-pre"));
+  CHECK(change.put.contains("slicer-pol-bbbbbbbbbbbb"));  // the name of the other says what is in it
+  CHECK(change.removed == std::vector<std::string>{"slicer-vm-old"});
+  CHECK(change.hooked.size() == 1);
+  CHECK(change.unhooked.size() == 1);
+  CHECK(difference_of(changed(standing, change), wanted).empty());
 }
