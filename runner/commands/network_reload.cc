@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "runner/groups/group_note.h"
 #include "runner/groups/group_pool.h"
 #include "runner/groups/group_vms.h"
 #include "runner/groups/reload.h"
@@ -23,10 +24,18 @@ constexpr const char* kExplanation =
     "Each VM's rules are replaced in one transaction; open connections are judged by the new lists at once.\n"
     "VMs with lists of their own (vm new --drop, --allow) keep them.";
 
+// The file is gone, or was standard input.
+Result<chain::Conflist> network_of_note(const Context& context, const std::string& name) {
+  const std::optional<GroupNote> note = TRY(find_note(context, name));
+  if (!note) return fail(Kind::kNotFound, fmt::format("no host group '{}' is up", name));
+  return group_network(TRY(group_of(context, *note)), note->file, context.conf_dir);
+}
+
 // The list in memory of a running group, as its file says it now.
 Result<chain::Conflist> network_of_group(const Context& context, const std::string& name) {
   for (const VmRecord& record : TRY(list_alive_vms(context))) {
     if (record.group != name || record.network != name || record.group_file.empty()) continue;
+    if (!is_regular_file(record.group_file)) return network_of_note(context, name);
     HostGroups groups = TRY(read_host_groups(record.group_file));
     TRY(choose_gateways(context, groups, Keep::kNo));
     const auto group = std::ranges::find(groups.groups, name, &HostGroup::name);

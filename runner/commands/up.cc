@@ -14,6 +14,7 @@
 #include "runner/groups/group_vms.h"
 #include "runner/groups/ready.h"
 #include "runner/groups/yaml.h"
+#include "runner/state/epitaph.h"
 #include "runner/supervisor/system_user.h"
 
 namespace slicer::runner {
@@ -51,16 +52,21 @@ Result<unsigned> end_begun(const Context& context, const HostGroups& groups, con
 /// What is left to do when the groups are as the file says.
 enum class Next { kReturn, kKeep, kLeaveKeeper };
 
-Result<Next> bring_up(const Context& context, const Options& options, const HostGroups& groups, const Signals& signals,
+Result<Next> bring_up(const Context& context, const Options& options, UpGroups& up, const Signals& signals,
                       Keeping& keeping, unsigned& failed) {
+  const HostGroups& groups = up.groups;
   const std::vector<GroupLock> changes = TRY(lock_changes(context, names_of(groups), groups.file));
   keeping = TRY(take_keeping(context, groups, !options.detach));
   std::vector<GroupPlan> plans = TRY(plan_groups(context, groups, options.recreate));
   Fleet fleet(context, signals);
   TRY(apply_plans(context, groups, std::move(plans), signals, fleet));
   failed += fleet.failed();
+  up.vms = fleet.running();
   if (fleet.interrupted() && keeping.other == 0) failed += TRY(end_begun(context, groups, signals));
-  if (fleet.interrupted()) return Next::kReturn;
+  if (fleet.interrupted()) {
+    if (keeping.other != 0) ++failed;  // not all of it was done
+    return Next::kReturn;
+  }
   if (keeping.other != 0) {
     log_line(fmt::format("process {} keeps the VMs; slicer-run down {} ends them", keeping.other, options.file));
     return Next::kReturn;
@@ -70,20 +76,23 @@ Result<Next> bring_up(const Context& context, const Options& options, const Host
 }
 
 Result<int> run(const Context& context, const Options& options) {
-  HostGroups groups = TRY(read_host_groups(options.file));
+  UpGroups up;
+  up.groups = TRY(read_host_groups(options.file));
   TRY(check_root());
-  TRY(choose_gateways(context, groups, Keep::kYes));
+  TRY(choose_gateways(context, up.groups, Keep::kYes));
   raise_descriptor_limit();
   const Signals signals = TRY(Signals::block());
   unsigned failed = 0;
   Keeping keeping;
-  const Next next = TRY(bring_up(context, options, groups, signals, keeping, failed));
-  if (next == Next::kLeaveKeeper) TRY(leave_keeper(context, groups, std::move(keeping.locks)));
+  const Next next = TRY(bring_up(context, options, up, signals, keeping, failed));
+  if (next == Next::kLeaveKeeper) TRY(leave_keeper(context, up, std::move(keeping.locks)));
   if (next == Next::kKeep) {
     notify_service("READY=1");
     log_line("ctrl-c shuts the VMs down");
-    TRY(keep_groups(context, groups, signals, failed));
+    failed += TRY(keep_groups(context, up, signals));
   }
+  if (next == Next::kReturn && keeping.other == 0)
+    for (const std::string& name : names_of(up.groups)) forget_epitaphs(context, name);
   return failed == 0 ? kExitOk : kExitFailed;
 }
 

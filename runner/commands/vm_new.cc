@@ -18,7 +18,7 @@ namespace {
 constexpr const char* kNetwork = "slicer";
 
 constexpr const char* kExplanation =
-    "Without --network, --file or a second name, WORD is a host group when one of that name is up, else the VM's "
+    "Without --network, --file or a second name, the first is a host group when one of that name is up, else the VM's "
     "name.\n"
     "Examples:\n"
     "  slicer-run vm new demo-1                     a VM by itself, on the network \"slicer\"\n"
@@ -100,9 +100,10 @@ Result<int> run(const Context& context, const Options& options) {
 void register_vm_new(CLI::App& vm, Context& context) {
   const auto options = std::make_shared<Options>();
   CLI::App& command = *vm.add_subcommand("new", "Boot a VM on a network, or the next one of a host group");
-  command.add_option("WORD", options->word, "A host group that is up, or the VM's name: a DNS name")->required();
-  command.add_option("NAME", options->name, "Of the group's VM, in place of the next number");
-  command.add_option("--network", options->network, "Network to attach it to (default: slicer); then WORD is its name");
+  command.add_option("NAME|GROUP", options->word, "A host group that is up, or the VM's name: a DNS name")->required();
+  command.add_option("VM", options->name, "Name of the group's VM, in place of the next number");
+  command.add_option("--network", options->network,
+                     "Network to attach it to (default: slicer); then the name is the VM's");
   command.add_option("--file", options->file, "YAML of the host group, which need not be up");
   MemberWish& wish = options->wish;
   command.add_option("--kernel", wish.image.kernel, "Kernel instead of the image's");

@@ -27,7 +27,6 @@ bool covers(const DownWish& wish, const std::string& group, const std::string& f
 
 Result<void> clean_dead(const Settings& settings, const std::vector<VmRecord>& records, Fleet& fleet) {
   for (const VmRecord& record : records) {
-    (void)take_epitaph(settings, record.name, record.supervisor);  // nobody asks why any more
     if (is_alive(record)) continue;
     const Result<Cleaned> cleaned = clean_dead_vm(settings, record.name);
     if (!cleaned) fleet.report(cleaned.error());
@@ -68,6 +67,7 @@ Result<void> end_groups(const Settings& settings, const DownWish& wish, Fleet& f
     if (is_alive(record)) fleet.adopt(record);
   TRY(fleet.end());
   TRY(clean_dead(settings, records, fleet));
+  for (const std::string& group : wish.groups) forget_epitaphs(settings, group);
   TRY(end_kept(settings, wish, fleet));
   if (wish.remove_disks)
     for (const std::string& group : wish.groups) TRY(forget_group(settings, group));

@@ -83,14 +83,18 @@ Result<void> GroupKeeper::look() {
       const auto known = watched_.find(record.name);
       if (known != watched_.end() && known->second.record.supervisor == record.supervisor) continue;
       if (known != watched_.end()) TRY(on_end(std::move(watched_.extract(known).mapped())));  // ended and made again
-      Watched vm;
-      vm.pidfd = open_process(record.supervisor);
-      vm.record = std::move(record);
-      restarts_.erase(vm.record.name);
-      watched_.emplace(vm.record.name, std::move(vm));
+      adopt(std::move(record));
     }
   }
   return {};
+}
+
+void GroupKeeper::adopt(VmRecord record) {
+  Watched vm;
+  vm.pidfd = open_process(record.supervisor);
+  vm.record = std::move(record);
+  restarts_.erase(vm.record.name);
+  watched_.emplace(vm.record.name, std::move(vm));
 }
 
 RestartPolicy GroupKeeper::policy_of(const std::string& group) const {

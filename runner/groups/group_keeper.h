@@ -46,6 +46,9 @@ class GroupKeeper {
   GroupKeeper(const Settings& settings, const Signals& signals, std::string file, bool stays)
       : settings_(settings), signals_(signals), file_(std::move(file)), stays_(stays) {}
 
+  /// A VM that was just booted, whether it still runs or not.
+  void adopt(VmRecord record);
+
   Result<End> keep();
   /// The groups that it kept last.
   [[nodiscard]] const std::vector<GroupNote>& notes() const { return notes_; }

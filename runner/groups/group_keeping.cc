@@ -58,15 +58,15 @@ Result<void> leave_terminal(const std::string& log) {
   return {};
 }
 
-int run_keeper(const Settings& settings, const HostGroups& groups, std::vector<GroupLock> locks, UniqueFd ready) {
+int run_keeper(const Settings& settings, const UpGroups& up, std::vector<GroupLock> locks, UniqueFd ready) {
   const auto keep = [&]() -> Result<void> {
-    TRY(leave_terminal(log_of(settings, groups)));
+    TRY(leave_terminal(log_of(settings, up.groups)));
     const Signals signals = TRY(Signals::block());
-    for (GroupLock& lock : locks) TRY(lock.take_over(groups.file));
+    for (GroupLock& lock : locks) TRY(lock.take_over(up.groups.file));
     if (write(ready.get(), "", 1) != 1) return fail_errno(errno, "tell that the keeper runs");
     ready.reset();
-    unsigned failed = 0;
-    return keep_groups(settings, groups, signals, failed);
+    (void)TRY(keep_groups(settings, up, signals));
+    return {};
   };
   const Result<void> kept = keep();
   if (!kept) log_line(kept.error().message);
@@ -90,7 +90,7 @@ Result<Keeping> take_keeping(const Settings& settings, const HostGroups& groups,
   return keeping;
 }
 
-Result<void> leave_keeper(const Settings& settings, const HostGroups& groups, std::vector<GroupLock> locks) {
+Result<void> leave_keeper(const Settings& settings, const UpGroups& up, std::vector<GroupLock> locks) {
   std::array<int, 2> ends = {-1, -1};
   if (pipe2(ends.data(), O_CLOEXEC) != 0) return fail_errno(errno, "make a pipe");
   const UniqueFd ready(ends[0]);
@@ -98,7 +98,7 @@ Result<void> leave_keeper(const Settings& settings, const HostGroups& groups, st
   const pid_t child = fork();
   if (child < 0) return fail_errno(errno, "start a keeper");
   if (child == 0) {
-    const int code = run_keeper(settings, groups, std::move(locks), std::move(ready_end));
+    const int code = run_keeper(settings, up, std::move(locks), std::move(ready_end));
     _exit(code);
   }
   for (GroupLock& lock : locks) lock.leave_to_child();
@@ -106,17 +106,19 @@ Result<void> leave_keeper(const Settings& settings, const HostGroups& groups, st
   char byte = 0;
   if (read(ready.get(), &byte, 1) == 1) return {};
   (void)waitpid(child, nullptr, 0);
-  return fail(Kind::kInternal, "start a keeper for the groups' VMs: see '" + log_of(settings, groups) + "'");
+  return fail(Kind::kInternal, "start a keeper for the groups' VMs: see '" + log_of(settings, up.groups) + "'");
 }
 
-Result<void> keep_groups(const Settings& settings, const HostGroups& groups, const Signals& signals, unsigned& failed) {
+Result<unsigned> keep_groups(const Settings& settings, const UpGroups& up, const Signals& signals) {
+  const HostGroups& groups = up.groups;
   const bool stays =
       std::ranges::any_of(groups.groups, [](const HostGroup& group) { return group.restart != RestartPolicy::kNo; });
   const bool empty = std::ranges::all_of(groups.groups, [](const HostGroup& group) { return group.count == 0; });
   GroupKeeper keeper(settings, signals, groups.file, stays || empty);
+  for (const VmRecord& record : up.vms) keeper.adopt(record);
   const GroupKeeper::End end = TRY(keeper.keep());
   if (end != GroupKeeper::End::kHandedOver) (void)unlink(log_of(settings, groups).c_str());  // a keeper's
-  if (end == GroupKeeper::End::kHandedOver || end == GroupKeeper::End::kDown) return {};
+  if (end == GroupKeeper::End::kHandedOver || end == GroupKeeper::End::kDown) return 0U;
   notify_service("STOPPING=1");
   if (end == GroupKeeper::End::kSignal) log_line("shutting the VMs down; once more ends them at once");
   DownWish wish;
@@ -125,8 +127,7 @@ Result<void> keep_groups(const Settings& settings, const HostGroups& groups, con
   const std::vector<GroupLock> changes = TRY(lock_changes(settings, wish.groups, groups.file));
   Fleet fleet(settings, signals);
   TRY(end_groups(settings, wish, fleet));
-  failed += fleet.failed();
-  return {};
+  return fleet.failed();
 }
 
 }  // namespace slicer::runner

@@ -9,9 +9,16 @@
 #include "runner/groups/group_lock.h"
 #include "runner/groups/host_group.h"
 #include "runner/settings.h"
+#include "runner/state/vm_record.h"
 #include "runner/supervisor/signals.h"
 
 namespace slicer::runner {
+
+/// The groups of a file, and the VMs that were booted or found running: one of them may have ended since.
+struct UpGroups {
+  HostGroups groups = {};
+  std::vector<VmRecord> vms = {};
+};
 
 struct Keeping {
   std::vector<GroupLock> locks = {};  ///< empty: another keeps the groups
@@ -24,10 +31,10 @@ Result<Keeping> take_keeping(const Settings& settings, const HostGroups& groups,
 
 /// Leaves a keeper behind: a process of its own session that has the locks, whose messages go to
 /// <state_dir>/.group-<first group>.log, and that ends with its groups. Returns when it keeps them. Errors: kSystem.
-Result<void> leave_keeper(const Settings& settings, const HostGroups& groups, std::vector<GroupLock> locks);
+Result<void> leave_keeper(const Settings& settings, const UpGroups& up, std::vector<GroupLock> locks);
 
 /// Keeps them in this process, until a signal comes or they are down; with a signal they are ended.
-/// `failed`: how many VMs could not be ended or booted.
-Result<void> keep_groups(const Settings& settings, const HostGroups& groups, const Signals& signals, unsigned& failed);
+/// Returns how many VMs could not be ended.
+Result<unsigned> keep_groups(const Settings& settings, const UpGroups& up, const Signals& signals);
 
 }  // namespace slicer::runner

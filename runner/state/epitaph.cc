@@ -1,6 +1,7 @@
 #include "runner/state/epitaph.h"
 
 #include <array>
+#include <filesystem>
 #include <string_view>
 
 #include "lib/base/whole_file.h"
@@ -11,8 +12,11 @@ namespace {
 
 constexpr std::array<std::string_view, 4> kWords = {"asked", "guest", "reset", "failed"};
 
-// A VM's name never begins with a dot.
-std::string path_of(const Settings& settings, const std::string& vm) { return settings.state_dir + "/.ended-" + vm; }
+constexpr std::string_view kFront = ".ended-";  // a VM's name never begins with a dot
+
+std::string path_of(const Settings& settings, const std::string& vm) {
+  return settings.state_dir + "/" + std::string(kFront) + vm;
+}
 
 std::optional<ProcessId> process_of(const cni::Json& json) {
   const Result<int64_t> pid = cni::int_field(json, "pid", 0);
@@ -50,7 +54,8 @@ Result<void> leave_epitaph(const Settings& settings, const std::string& group, c
                            const Epitaph& epitaph) {
   if (group.empty() || !is_kept(settings, group)) return {};
   return write_whole_file(path_of(settings, vm),
-                          cni::dump_json({{"pid", epitaph.supervisor.pid},
+                          cni::dump_json({{"group", group},
+                                          {"pid", epitaph.supervisor.pid},
                                           {"startTime", epitaph.supervisor.start_time},
                                           {"reason", kWords[static_cast<size_t>(epitaph.reason)]}}));
 }
@@ -61,6 +66,16 @@ std::optional<EndReason> take_epitaph(const Settings& settings, const std::strin
   if (!text) return std::nullopt;
   (void)delete_file(path);  // a stale one is another supervisor's and does no harm
   return parse(*text, supervisor);
+}
+
+void forget_epitaphs(const Settings& settings, const std::string& group) {
+  std::error_code failed;
+  for (const auto& entry : std::filesystem::directory_iterator(settings.state_dir, failed)) {
+    if (!entry.path().filename().string().starts_with(kFront)) continue;
+    const Result<std::string> text = read_file(entry.path());
+    const Result<cni::Json> json = text ? cni::parse_json(*text) : std::unexpected(text.error());
+    if (json && json->is_object() && json->value("group", cni::Json()) == group) (void)delete_file(entry.path());
+  }
 }
 
 }  // namespace slicer::runner

@@ -31,5 +31,7 @@ Result<void> leave_epitaph(const Settings& settings, const std::string& group, c
                            const Epitaph& epitaph);
 /// Reads and removes it. Nothing: there is none of that supervisor.
 std::optional<EndReason> take_epitaph(const Settings& settings, const std::string& vm, const ProcessId& supervisor);
+/// Removes those of a group that nobody asks for any more.
+void forget_epitaphs(const Settings& settings, const std::string& group);
 
 }  // namespace slicer::runner

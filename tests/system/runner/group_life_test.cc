@@ -295,7 +295,7 @@ TEST_CASE("network show: a group's network, saved as a conflist, does the same")
     vm.erase("supervisorPid");
     vm.erase("hypervisorPid");
     return std::vector<std::string>{vm.dump(2), Runner::run("vm firewall vm-1").out,
-                                    must("ip -o -4 addr show dev brvm0"), must("nft list ruleset")};
+                                    must("ip -br -4 addr show dev brvm0"), must("nft list ruleset")};
   };
   const std::vector<std::string> before = picture();
   REQUIRE(Runner::run("down vm").ok());

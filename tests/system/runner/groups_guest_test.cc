@@ -55,7 +55,7 @@ TEST_CASE("guest groups: twenty VMs of one group side by side, and nothing of th
   std::filesystem::create_directories("/var/lib/slicer/images");
   std::filesystem::create_directories("/var/lib/cni/results");
   std::filesystem::create_symlink(std::getenv("SLICER_TEST_IMAGE"), "/var/lib/slicer/images/demo");
-  write_text(kGroupFile, groups_text("    - {name: farm, count: 20, ram_mb: 64, network: {mode: isolated}}\n"));
+  write_text(kGroupFile, groups_text("    - {name: farm, count: 20, ram_mb: 96, network: {mode: isolated}}\n"));
   const std::string before = group_leftovers();
   const std::string links = must("ip -o link");
   const Outcome up = Runner::run("up --detach " + std::string(kGroupFile));
