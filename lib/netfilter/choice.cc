@@ -21,7 +21,8 @@ class Chosen final : public Backend {
   // What an earlier "backend" left goes when its successor stands: nothing is open meanwhile.
   Result<void> ensure(const NetworkRules& rules) override {
     const bool legacy = TRY(is_in_iptables(rules.network));
-    const NetworkParts left = TRY(find_left(rules, legacy));
+    const Result<NetworkParts> found = find_left(rules, legacy);
+    const NetworkParts left = found.value_or(NetworkParts{});
     if (left.policy) {
       NetworkRules whole = rules;
       TRY(take_vms_along(whole, legacy ? *nftables_ : *iptables_));
@@ -29,6 +30,7 @@ class Chosen final : public Backend {
     } else {
       TRY(legacy ? ensure_in_iptables(rules) : ensure_in_nftables(rules));
     }
+    if (!found) return std::unexpected(found.error());  // what stands is right, but something may be left
     return leave(rules.network, left, legacy);
   }
 

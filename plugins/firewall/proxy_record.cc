@@ -52,6 +52,14 @@ Result<void> remove_record(net::RouteSocket& host, const std::string& path, cons
 
 }  // namespace
 
+Result<void> remove_recorded_proxies(const cni::Attachment& attachment) {
+  const std::string path = path_of(attachment.alias());
+  const std::optional<Record> record = read_record(path);
+  if (!record || record->alias != attachment.alias()) return {};
+  net::RouteSocket host = TRY(net::RouteSocket::open());
+  return remove_record(host, path, *record);
+}
+
 Result<bool> write_proxy_record(const cni::Attachment& attachment, const std::string& link,
                                 const std::vector<addr::Ip>& guests) {
   std::string text = attachment.alias() + "\n" + link + "\n";
@@ -65,19 +73,15 @@ Result<bool> write_proxy_record(const cni::Attachment& attachment, const std::st
   const Result<std::string> standing = read_file(path);
   if (!any || (standing && *standing == text)) return false;
   TRY(ensure_directory(kFolder, 0700));
-  TRY(write_whole_file(path, text));
+  // Other addresses than those of an ADD before, without a DEL: its entries go first. A file that is replaced would
+  // have a name of its own meanwhile, which a killed call leaves.
+  if (standing) TRY(remove_recorded_proxies(attachment));
+  if (standing) TRY(delete_file(path));
+  TRY(write_whole_file(path, text, {.replace = false}));
   return !standing;
 }
 
 Result<void> delete_proxy_record(const cni::Attachment& attachment) { return delete_file(path_of(attachment.alias())); }
-
-Result<void> remove_recorded_proxies(const cni::Attachment& attachment) {
-  const std::string path = path_of(attachment.alias());
-  const std::optional<Record> record = read_record(path);
-  if (!record || record->alias != attachment.alias()) return {};
-  net::RouteSocket host = TRY(net::RouteSocket::open());
-  return remove_record(host, path, *record);
-}
 
 Result<void> remove_stale_proxies(const std::string& network, const std::vector<cni::ValidAttachment>& valid) {
   const std::string prefix = cni::Attachment{.network = network, .container_id = {}, .ifname = {}}.alias_prefix();

@@ -1,5 +1,7 @@
 """The benchmark's rows of slicer-isolated and of drop and allow lists."""
 
+import os
+
 RANGE = "10.200.0.0/16"  # room for thousands of blocks
 LISTED_TARGET_US, LISTED_PORT_TARGET_US = 6, 15
 
@@ -82,6 +84,30 @@ class Isolated:
             self.bench.table.fact(f"an entry of {large} {kind}, isolated ADD", per_entry,
                                   LISTED_PORT_TARGET_US if ports else LISTED_TARGET_US, "µs", timing=True)
 
+    def backends(self):
+        """The same chain with all rules in nf_tables and in the legacy tables, each on a host of its own."""
+        legacy = type(self.bench.ours)("legacy-i", os.path.join(self.bench.options.root, "build/bench/timed"))
+        for count in (0, 10, 100 if self.bench.options.smoke else 1000):
+            lists = {"drop": self.entries(count, False)}
+            networks = [self.our_network(f"inft{count}", lists),
+                        self.our_network(f"iipt{count}", lists, prefix="k", range_="10.211.0.0/16")]
+            self.bench.new_netns("i", 1)
+            self.bench.new_netns("k", 1)
+            networks[1].host = legacy
+            for plugin in networks[1].plugins:
+                plugin["backend"] = "iptables"
+            for network in networks:
+                self.drop(network, network.add(0)[1])
+            times, dels = ([], []), ([], [])
+            for pair in range(max(3, self.bench.pairs // 2)):
+                for i in ((0, 1), (1, 0))[pair % 2]:
+                    elapsed, result = networks[i].add(0)
+                    times[i].append(elapsed)
+                    dels[i].append(networks[i].delete(0, result, self.await_orphans))
+            what = {"what": ("nftables", "iptables")}
+            self.bench.table.ratio(f"ADD isolated chain by backend, {count} entries", *times, **what)
+            self.bench.table.ratio(f"DEL isolated chain by backend, {count} entries", *dels, **what)
+
     def lists_on_bridge(self):
         large = 200 if self.bench.options.smoke else 10000
         networks = [self.bench.our_network(f"filtered{count}", private=False) for count in (10, large)]
@@ -102,7 +128,8 @@ class Isolated:
 
     def run(self):
         for name, row in (("isolated chain", self.against_upstream), ("isolated many", self.beside_others),
-                          ("isolated lists", self.lists), ("isolated bridge lists", self.lists_on_bridge)):
+                          ("isolated lists", self.lists), ("isolated bridge lists", self.lists_on_bridge),
+                          ("isolated backends", self.backends)):
             if self.bench.table.only in (None, "isolated", name):
                 row()
 
