@@ -34,6 +34,7 @@ struct Options {
   std::string file = {};     ///< given: the group's
   MemberWish wish = {};
   std::string storage = {};
+  bool storage_copy = false;
   bool foreground = false;
   PolicyOptions policy = {};
 };
@@ -49,6 +50,7 @@ Result<VmRecord> start_alone(const Context& context, const Options& options) {
   spec.accelerator = options.wish.accelerator.value_or(spec.accelerator);
   spec.capability_args = TRY(policy_capability(options.policy));
   if (!options.storage.empty()) spec.storage_bytes = TRY(parse_storage_size(options.storage));
+  spec.storage_copy = options.storage_copy;
   const VmRequest request = TRY(make_request(context, spec));
   return start_vm(context, request, TRY(take_name(context, spec.name)));
 }
@@ -117,6 +119,7 @@ void register_vm_new(CLI::App& vm, Context& context) {
       ->check(CLI::IsMember({"auto", "kvm", "tcg"}));
   command.add_option("--storage", options->storage,
                      "A disk of its own, kept until vm rm: 10G (K, M, G, T; default GiB)");
+  command.add_flag("--storage-copy", options->storage_copy, "That disk is a copy of the image's, not a layer above it");
   add_policy_options(command, options->policy);
   command.add_flag("--foreground", options->foreground, "Stay on its console; a signal ends the VM");
   command.footer(kExplanation);

@@ -71,6 +71,7 @@ Result<void> read_machine(const Json& json, VmDefinition& vm) {
   vm.hypervisor = TRY(cni::string_field(json, "hypervisor", "qemu"));
   vm.accelerator = TRY(cni::string_field(json, "accelerator", "auto"));
   vm.storage_bytes = static_cast<uint64_t>(TRY(cni::int_field(json, "storageBytes", 0, {.low = 0})));
+  vm.storage_copy = TRY(cni::bool_field(json, "storageCopy", false));
   vm.kept_disk = TRY(parse_disk(json));
   return {};
 }
@@ -145,6 +146,7 @@ Json definition_json(const VmDefinition& vm) {
           {"accelerator", vm.accelerator},
           {"capabilityArgs", vm.capability_args},
           {"storageBytes", vm.storage_bytes},
+          {"storageCopy", vm.storage_copy},
           {"dnsServers", vm.dns_servers},
           {"sshKeys", vm.ssh_keys},
           {"userdata", vm.userdata},

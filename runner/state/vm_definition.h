@@ -48,6 +48,7 @@ struct VmDefinition {
   std::string accelerator = "auto";
   cni::Json capability_args = cni::Json::object();  ///< runtimeConfig as it was asked for
   uint64_t storage_bytes = 0;                       ///< size of a disk of its own; 0: none
+  bool storage_copy = false;                        ///< a copy of the image's disk, not a layer above it
   std::vector<std::string> dns_servers = {};
   std::vector<std::string> ssh_keys = {};
   std::string userdata = {};

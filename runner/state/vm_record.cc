@@ -1,6 +1,7 @@
 #include "runner/state/vm_record.h"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
@@ -8,6 +9,7 @@
 
 #include "lib/base/whole_file.h"
 #include "lib/cni/fields.h"
+#include "runner/state/vm_definition.h"
 #include "runner/state/vm_files.h"
 
 namespace slicer::runner {
@@ -112,6 +114,11 @@ Result<VmRecord> read_record(std::string_view text) {
   return record;
 }
 
+bool is_regular(const std::string& path) {
+  struct stat info{};
+  return stat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode);
+}
+
 }  // namespace
 
 const char* phase_name(Phase phase) {
@@ -174,6 +181,9 @@ Result<VmRecord> parse_record(std::string_view text) {
 Result<VmRecord> load_record(const Settings& settings, const std::string& name) {
   const std::string path = vm_files(settings, name).state;
   const Result<std::string> text = read_file(path);
+  if (!text && text.error().kind == Kind::kNotFound && is_regular(kept_files(settings, name).definition))
+    return fail(Kind::kNotFound, "VM '" + name + "' does not run; it is stopped",
+                "boot it: slicer-run vm start " + name);
   if (!text && text.error().kind == Kind::kNotFound)
     return fail(Kind::kNotFound, "no VM '" + name + "'", "slicer-run list shows the VMs");
   if (!text)

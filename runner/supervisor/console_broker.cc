@@ -33,18 +33,26 @@ bool would_block() { return errno == EAGAIN || errno == EINTR; }
 
 }  // namespace
 
-Result<std::unique_ptr<ConsoleBroker>> ConsoleBroker::create(UniqueFd serial, UniqueFd listener,
-                                                             const std::string& log) {
+Result<std::unique_ptr<ConsoleBroker>> ConsoleBroker::create(UniqueFd listener, const std::string& log) {
   UniqueFd epoll(epoll_create1(EPOLL_CLOEXEC));
   if (!epoll.valid()) return fail_errno(errno, "wait for the console");
   UniqueFd file(open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!file.valid()) return fail_errno(errno, "open '" + log + "'");
-  TRY(watch(epoll.get(), EPOLL_CTL_ADD, serial.get(), kSerial, EPOLLIN));
   TRY(watch(epoll.get(), EPOLL_CTL_ADD, listener.get(), kListener, EPOLLIN));
-  std::unique_ptr<ConsoleBroker> broker(
-      new ConsoleBroker(std::move(epoll), std::move(serial), std::move(listener), std::move(file), log));
+  std::unique_ptr<ConsoleBroker> broker(new ConsoleBroker(std::move(epoll), std::move(listener), std::move(file), log));
   broker->next_id_ = kFirstViewer;
   return broker;
+}
+
+Result<UniqueFd> ConsoleBroker::renew_line() {
+  on_end();
+  std::array<int, 2> ends = {-1, -1};
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0)
+    return fail_errno(errno, "make a serial line");
+  serial_ = UniqueFd(ends[0]);
+  UniqueFd theirs(ends[1]);
+  TRY(watch(epoll_.get(), EPOLL_CTL_ADD, serial_.get(), kSerial, EPOLLIN));
+  return theirs;
 }
 
 void ConsoleBroker::on_readable() {
@@ -66,6 +74,7 @@ void ConsoleBroker::on_readable() {
 void ConsoleBroker::on_end() {
   while (serial_.valid() && read_serial()) continue;
   serial_.reset();
+  send_pending();  // nobody takes it any more
 }
 
 // False when there is no more: the end, or (for on_end()) nothing for now.

@@ -19,8 +19,11 @@ namespace slicer::runner {
 /// type goes to the guest; while the guest does not take it they wait.
 class ConsoleBroker : public SideTask {
  public:
-  /// `serial`: our end of the guest's line. `listener`: where viewers connect.
-  static Result<std::unique_ptr<ConsoleBroker>> create(UniqueFd serial, UniqueFd listener, const std::string& log);
+  /// `listener`: where viewers connect.
+  static Result<std::unique_ptr<ConsoleBroker>> create(UniqueFd listener, const std::string& log);
+
+  /// A new serial line, for a machine that begins: the guest's end. What came by the one before is read first.
+  Result<UniqueFd> renew_line();
 
   [[nodiscard]] int fd() const override { return epoll_.get(); }
   void on_readable() override;
@@ -36,9 +39,8 @@ class ConsoleBroker : public SideTask {
     uint32_t interest = 0;   ///< what the kernel was asked to wait for
   };
 
-  ConsoleBroker(UniqueFd epoll, UniqueFd serial, UniqueFd listener, UniqueFd log, std::string log_path)
+  ConsoleBroker(UniqueFd epoll, UniqueFd listener, UniqueFd log, std::string log_path)
       : epoll_(std::move(epoll)),
-        serial_(std::move(serial)),
         listener_(std::move(listener)),
         log_(std::move(log)),
         log_path_(std::move(log_path)) {}
@@ -58,7 +60,7 @@ class ConsoleBroker : public SideTask {
   void wait_for_all();
 
   UniqueFd epoll_;
-  UniqueFd serial_;
+  UniqueFd serial_ = {};
   UniqueFd listener_;
   UniqueFd log_;
   std::string log_path_;

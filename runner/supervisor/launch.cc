@@ -86,6 +86,7 @@ VmDefinition define(const Settings& settings, const LaunchSpec& spec) {
   vm.accelerator = spec.accelerator;
   vm.capability_args = spec.capability_args;
   vm.storage_bytes = spec.storage_bytes;
+  vm.storage_copy = spec.storage_copy;
   vm.dns_servers = spec.dns_servers;
   vm.ssh_keys = spec.ssh_keys;
   vm.userdata = spec.userdata;
@@ -126,6 +127,7 @@ LaunchSpec spec_of(const VmDefinition& vm, chain::Conflist network) {
   spec.group_file = vm.group_file;
   spec.capability_args = vm.capability_args;
   spec.storage_bytes = vm.storage_bytes;
+  spec.storage_copy = vm.storage_copy;
   spec.dns_servers = vm.dns_servers;
   spec.ssh_keys = vm.ssh_keys;
   spec.userdata = vm.userdata;

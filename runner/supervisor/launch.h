@@ -27,6 +27,7 @@ struct LaunchSpec {
   std::string group_file = {};                      ///< where that is written
   cni::Json capability_args = cni::Json::object();  ///< runtimeConfig: {"policy": {…}, "ips": […]}
   uint64_t storage_bytes = 0;                       ///< of a disk of its own, which is kept; 0: none
+  bool storage_copy = false;                        ///< a copy of the image's disk, not a layer above it
   std::vector<std::string> dns_servers = {};        ///< instead of what the network says
   std::vector<std::string> ssh_keys = {};           ///< public keys, for its seed
   std::string userdata = {};                        ///< cloud-config or script, for its seed

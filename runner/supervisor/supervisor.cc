@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,7 +21,6 @@
 #include "lib/net/netns.h"
 #include "lib/net/tap.h"
 #include "runner/guest/boot_args.h"
-#include "runner/guest/disk.h"
 #include "runner/hypervisor/accelerator.h"
 #include "runner/state/epitaph.h"
 #include "runner/state/vm_files.h"
@@ -32,6 +30,7 @@
 #include "runner/supervisor/cleanup.h"
 #include "runner/supervisor/console_broker.h"
 #include "runner/supervisor/console_socket.h"
+#include "runner/supervisor/kept_run.h"
 #include "runner/supervisor/packet_log.h"
 #include "runner/supervisor/report.h"
 #include "runner/supervisor/side_task.h"
@@ -72,6 +71,18 @@ struct VmLink {
   net::Link tap = {};
 };
 
+/// What a machine is made of: once for each boot of the guest.
+struct Parts {
+  cni::CniResult result = {};
+  VmInterface interface = {};
+  VmLink link;
+  SystemUser user = {};
+};
+
+// A guest that is reset again and again so soon after its boot gets nowhere (a kernel without its root file system).
+constexpr std::chrono::seconds kQuickReset{30};
+constexpr int kMaxQuickResets = 5;
+
 class Supervisor {
  public:
   Supervisor(const Settings& settings, const VmRequest& request, const VmLock& lock)
@@ -90,11 +101,15 @@ class Supervisor {
     report.reset();
     log_to_file();
     tasks_.push_back(std::make_unique<LogBound>(files_.hypervisor_log));
-    watch_vm(*hypervisor_, *signals_, tasks_, [this](const StopOrder& order) { begin_end(order); });
+    do {
+      watch_vm(*hypervisor_, *signals_, tasks_, [this](const StopOrder& order) { begin_end(order); });
+      note_reason();
+    } while (boot_again());
     enter(Phase::kStopping);
     tell_why();
     for (const auto& task : tasks_) task->on_end();
     hypervisor_.reset();
+    parts_.reset();
     tasks_.clear();  // a socket of theirs would keep the VM's namespace
     return end();
   }
@@ -104,89 +119,50 @@ class Supervisor {
     TRY(leave_caller(lock_.fd(), report));
     signals_.emplace(TRY(Signals::block()));
     const SystemUser user = TRY(hypervisor_user());
-    TRY(take_up_kept());
+    definition_ = TRY(take_up_kept(settings_, request_));
     TRY(fill_record(user));
     TRY(save_record(settings_, record_));
-    disks_ = TRY(find_disks());
-    const cni::CniResult result = TRY(attach_as_before());
+    disks_ = TRY(find_disks(settings_, request_.boot, definition_));  // what is wrong there is wrong at once
+    const cni::CniResult result = TRY(attach_as_before(settings_, request_.network, definition_, record_));
     const VmInterface interface = TRY(vm_interface(result, record_));
     remember(result, interface);
-    const VmLink link = TRY(find_link(interface));
-    watch_addresses_of(link);  // before the guest says its first word
+    VmLink link = TRY(find_link(interface));
+    parts_.emplace(Parts{.result = result, .interface = interface, .link = std::move(link), .user = user});
+    watch_addresses_of(parts_->link);  // before the guest says its first word
     if (auto packets = make_packet_log(settings_, request_.network, record_)) tasks_.push_back(std::move(packets));
-    Machine machine = TRY(make_machine(result, interface, link, user));
-    hypervisor_ = TRY(make_hypervisor(definition_.hypervisor));
-    TRY(hypervisor_->start(std::move(machine)));
-    record_.hypervisor = hypervisor_->process();
+    TRY(boot(TRY(make_console())));
     TRY(keep_running());
     enter(Phase::kRunning);
     return {};
   }
 
-  // What an earlier run left for this one.
-  Result<void> take_up_kept() {
-    const std::string& name = request_.name;
-    const std::optional<VmDefinition> kept = TRY(find_definition(settings_, name));
-    definition_ = request_.definition;
-    if (!kept && request_.kept == KeptWish::kMust) return fail(Kind::kNotFound, "no VM '" + name + "'");
-    if (!kept) return {};
-    if (request_.kept == KeptWish::kRefuse)
-      return fail(Kind::kExists, "VM '" + name + "' exists; it is stopped",
-                  "boot it: slicer-run vm start " + name + "; or remove it with its disk: slicer-run vm rm " + name);
-    if (kept->group != definition_.group)
-      return fail(Kind::kExists,
-                  "VM '" + name + "' exists (stopped) and is of another host group, '" + kept->group + "'",
-                  "remove it with its disk: slicer-run vm rm " + name);
-    definition_.created = kept->created;
-    definition_.mac = kept->mac;
-    definition_.addresses = kept->addresses;
-    definition_.kept_disk = kept->kept_disk;
-    definition_.storage_bytes = std::max(definition_.storage_bytes, kept->storage_bytes);  // a disk never shrinks
+  // `line`: the guest's end of its serial line.
+  Result<void> boot(UniqueFd line) {
+    Machine machine = TRY(make_machine(std::move(line)));
+    hypervisor_ = TRY(make_hypervisor(definition_.hypervisor));
+    booted_ = SideTask::Clock::now();
+    TRY(hypervisor_->start(std::move(machine)));
+    record_.hypervisor = hypervisor_->process();
     return {};
   }
 
-  Result<void> make_disk() {
-    if (definition_.storage_bytes == 0 || definition_.kept_disk) return {};
-    const KeptFiles files = TRY(ensure_kept_folder(settings_, record_.name));
-    const std::string action = fmt::format("give VM '{}' a disk", record_.name);
-    definition_.kept_disk =
-        TRY(create_disk({.folder = files.folder, .image = request_.boot.disk, .bytes = definition_.storage_bytes})
-                .context(action));
-    return {};
-  }
-
-  // Before anything is attached: what is wrong with a disk is wrong at once.
-  Result<std::vector<Disk>> find_disks() {
-    TRY(make_disk());
-    std::vector<Disk> all;
-    if (definition_.kept_disk)
-      all.push_back(TRY(open_kept_disk(kept_files(settings_, record_.name).folder, *definition_.kept_disk,
-                                       definition_.storage_bytes)));
-    else if (!request_.boot.disk.empty())
-      all.push_back({.path = request_.boot.disk, .format = disk_format(request_.boot.disk)});
-    return all;
-  }
-
-  // The MAC and the address that it had, where the network has a word for that. An address that another has by now is
-  // no reason not to boot.
-  Result<cni::CniResult> attach_as_before() {
-    const cni::Json asked = record_.capability_args;
-    if (!definition_.mac.empty() && !asked.contains("mac")) {
-      if (chain::takes_capability(request_.network, "mac"))
-        record_.capability_args["mac"] = definition_.mac;
-      else
-        record_.cni_args.emplace_back("MAC", definition_.mac);
+  // A guest that reboots gets the same machine again, on the network that it has; the console's viewers stay. The
+  // hypervisor ends at a reset (-no-reboot), so that one which gets nowhere is seen.
+  bool boot_again() {
+    if (reason_ != EndReason::kReset) return false;
+    quick_resets_ = SideTask::Clock::now() - booted_ < kQuickReset ? quick_resets_ + 1 : 0;
+    if (quick_resets_ == kMaxQuickResets) {
+      log_line(fmt::format("the guest was reset {} times soon after its boot: it is given up", kMaxQuickResets));
+      return false;
     }
-    const bool wants_address =
-        !definition_.addresses.empty() && !asked.contains("ips") && chain::takes_capability(request_.network, "ips");
-    if (!wants_address) return attach(settings_, request_.network, record_);
-    record_.capability_args["ips"] = definition_.addresses;
-    Result<cni::CniResult> result = attach(settings_, request_.network, record_);
-    if (result) return result;
-    TRY(detach(settings_, record_));
-    record_.attached = false;
-    record_.capability_args.erase("ips");
-    return attach(settings_, request_.network, record_);
+    hypervisor_.reset();
+    Result<UniqueFd> line = console_->renew_line();
+    const Result<void> booted = line ? boot(std::move(*line)) : std::unexpected(line.error());
+    save();
+    if (booted) return true;
+    log_line("boot the guest again: " + booted.error().message);
+    reason_ = EndReason::kFailed;
+    return false;
   }
 
   // From here on the VM outlives its runs, or not any more: a kept VM without a disk has been booted again. Before this
@@ -278,8 +254,8 @@ class Supervisor {
     return net::open_tap(&link.sandbox, link.tap.name);
   }
 
-  Result<Machine> make_machine(const cni::CniResult& result, const VmInterface& interface, const VmLink& link,
-                               const SystemUser& user) {
+  Result<Machine> make_machine(UniqueFd line) const {
+    const auto& [result, interface, link, user] = *parts_;
     Machine machine;
     machine.name = request_.name;
     machine.boot = request_.boot;
@@ -293,7 +269,7 @@ class Supervisor {
     machine.guest_mac = interface.guest.mac;
     machine.mtu = link.tap.mtu_bytes;
     machine.tap = TRY(open_link(link));
-    machine.console = TRY(open_console());
+    machine.console = std::move(line);
     machine.log = files_.hypervisor_log;
     machine.uid = user.uid;
     machine.gid = user.gid;
@@ -301,20 +277,18 @@ class Supervisor {
   }
 
   // The guest's end of its serial line; the broker has the other.
-  Result<UniqueFd> open_console() {
-    std::array<int, 2> ends = {-1, -1};
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0)
-      return fail_errno(errno, "make a serial line");
-    UniqueFd ours(ends[0]);
-    UniqueFd theirs(ends[1]);
+  Result<UniqueFd> make_console() {
     UniqueFd listener = TRY(listen_on(files_.folder, files_.console_socket));
-    tasks_.push_back(TRY(ConsoleBroker::create(std::move(ours), std::move(listener), files_.console_log)));
-    return theirs;
+    std::unique_ptr<ConsoleBroker> broker = TRY(ConsoleBroker::create(std::move(listener), files_.console_log));
+    console_ = broker.get();
+    tasks_.push_back(std::move(broker));
+    return console_->renew_line();
   }
 
   // Only a failed start comes here: the error says what remains, should the way back fail too.
   void take_back(Result<void>& started) {
     hypervisor_.reset();
+    parts_.reset();
     tasks_.clear();
     const Result<void> removed = remove_vm(settings_, record_, lock_);
     if (!removed) started.error().message += "; and taking it back failed: " + removed.error().message;
@@ -331,16 +305,20 @@ class Supervisor {
     enter(Phase::kStopping);
   }
 
-  // For whoever keeps the VM's group. The hypervisor is not reaped yet, so it can still be asked how it ended.
-  void tell_why() {
+  // The hypervisor is not reaped yet, so it can still be asked how it ended.
+  void note_reason() {
     siginfo_t end{};
     const bool known = waitid(P_PIDFD, static_cast<id_t>(hypervisor_->pidfd()), &end, WEXITED | WNOHANG | WNOWAIT) == 0;
     const bool in_order = known && end.si_code == CLD_EXITED && end.si_status == 0;
-    EndReason reason = EndReason::kAsked;
+    reason_ = EndReason::kAsked;
     if (!asked_)
-      reason = !in_order ? EndReason::kFailed : hypervisor_->was_reset() ? EndReason::kReset : EndReason::kGuest;
+      reason_ = !in_order ? EndReason::kFailed : hypervisor_->was_reset() ? EndReason::kReset : EndReason::kGuest;
+  }
+
+  // For whoever keeps the VM's group.
+  void tell_why() {
     const Result<void> left =
-        leave_epitaph(settings_, record_.group, record_.name, {.supervisor = record_.supervisor, .reason = reason});
+        leave_epitaph(settings_, record_.group, record_.name, {.supervisor = record_.supervisor, .reason = reason_});
     if (!left) log_line(left.error().message + ", ignoring");
   }
 
@@ -378,10 +356,15 @@ class Supervisor {
   VmRecord record_ = {};
   VmDefinition definition_ = {};
   bool asked_ = false;  ///< to end
+  EndReason reason_ = EndReason::kFailed;
   std::vector<Disk> disks_ = {};
   std::optional<Signals> signals_ = {};
   std::unique_ptr<Hypervisor> hypervisor_ = {};
+  std::optional<Parts> parts_ = {};
+  SideTask::Clock::time_point booted_ = {};
+  int quick_resets_ = 0;
   std::vector<std::unique_ptr<SideTask>> tasks_ = {};
+  ConsoleBroker* console_ = nullptr;  ///< one of the tasks
 };
 
 }  // namespace

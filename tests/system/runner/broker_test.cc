@@ -41,6 +41,10 @@ class Viewer {
         },
         std::chrono::seconds(20));
   }
+  std::string first_words() {
+    (void)eventually([&] { return !read_some(20) || !shown_.empty(); });
+    return shown_;
+  }
   bool ends() {
     return eventually([&] { return !read_some(20); });
   }
@@ -195,6 +199,37 @@ TEST_CASE("broker: a supervisor that has nothing to do is not woken up, and is s
   CHECK(private_kib(pid) < 4096);
 }
 
+TEST_CASE("broker: the guest reboots: the same VM on the same network, and its viewers stay") {
+  const Machine machine;
+  REQUIRE(Runner::start("demo-1").ok());
+  Viewer viewer;
+  REQUIRE(viewer.shows("READY"));
+  const Json before = Runner::vm("demo-1");
+  viewer.forget();
+  viewer.type("before");
+  REQUIRE(viewer.shows("before"));
+  viewer.type("R");
+  CHECK(viewer.shows("STAND-IN-READY"));
+  viewer.type("behind");
+  CHECK(viewer.shows("behind"));
+  const Json after = Runner::vm("demo-1");
+  CHECK(after["state"] == "running");
+  CHECK(after["supervisorPid"] == before["supervisorPid"]);
+  CHECK(after["hypervisorPid"] != before["hypervisorPid"]);
+  CHECK(runs(after["hypervisorPid"]));
+  CHECK(after["addresses"] == before["addresses"]);
+  CHECK(Runner::calls().size() == 1);
+  CHECK(contents("/run/slicer/demo-1/console.log") == "STAND-IN-READY\r\nbeforeSTAND-IN-READY\r\nbehind");
+  CHECK(Runner::run("vm rm demo-1").ok());
+}
+
+TEST_CASE("broker: a guest that is reset again and again gets nowhere, and ends") {
+  const Machine machine;
+  REQUIRE(Runner::start("demo-1", "host", "--cmdline loop").ok());
+  CHECK(Runner::gone("demo-1"));
+  CHECK(Runner::calls().size() == 2);
+}
+
 TEST_CASE("broker: too many viewers are told so") {
   const Machine machine;
   REQUIRE(Runner::start("demo-1").ok());
@@ -204,7 +239,7 @@ TEST_CASE("broker: too many viewers are told so") {
   CHECK(one_more.shows("too many look at this console"));
   CHECK(one_more.ends());
   viewers.pop_back();
-  CHECK(eventually([] { return Viewer().shows("READY"); }));
+  CHECK(eventually([] { return Viewer().first_words().starts_with("STAND-IN-READY"); }));
 }
 
 }  // namespace slicer::test

@@ -105,6 +105,9 @@ TEST_CASE("life: names of kept VMs are taken, and messages say what to do") {
   CHECK(Runner::run("vm start demo-1").out == "demo-1 runs already\n");
   REQUIRE(Runner::run("vm stop demo-1").ok());
   CHECK(Runner::run("vm stop demo-1").out == "demo-1 is stopped already\n");
+  CHECK(Runner::run("vm console demo-1").err ==
+        "slicer-run: VM 'demo-1' does not run; it is stopped\n"
+        "slicer-run: hint: boot it: slicer-run vm start demo-1\n");
   const Outcome again = Runner::start("demo-1");
   CHECK(again.exit_code == 1);
   CHECK(again.err ==
@@ -232,6 +235,17 @@ TEST_CASE("life --storage: a disk of the VM's own on the image's, kept whatever 
   CHECK_FALSE(exists(kKept));
 }
 
+TEST_CASE("life --storage-copy: a disk that needs the image no more") {
+  const Machine machine;
+  put_image("/run/disk.img");
+  REQUIRE(Runner::start("demo-1", "host", "--disk /run/disk.img --storage 2M --storage-copy").ok());
+  CHECK(contents(kKept + "/disk.raw").starts_with("base"));
+  CHECK(std::filesystem::file_size(kKept + "/disk.raw") == 2U << 20);
+  REQUIRE(Runner::run("vm stop demo-1").ok());
+  put_image("/run/disk.img", "another");
+  CHECK(Runner::run("vm start demo-1").ok());
+}
+
 TEST_CASE("life --storage: without an image's disk it is an empty one") {
   const Machine machine;
   REQUIRE(Runner::start("demo-1", "host", "--storage 64M").ok());
@@ -340,6 +354,22 @@ TEST_CASE("life: two commands at once on one VM: the VM is in one state, and nob
     CHECK(at_once({"vm start demo-1", "vm start demo-1", "vm start demo-1"}) == std::vector<int>{0, 0, 0});
     CHECK(state_of("demo-1") == "running");
     CHECK(Runner::run("vm rm demo-1").ok());
+  }
+}
+
+TEST_CASE("life: restart, and QEMU or the supervisor killed meanwhile: afterwards the VM can be started") {
+  const Machine machine;
+  for (const char* which : {"hypervisorPid", "supervisorPid"}) {
+    CAPTURE(which);
+    REQUIRE(Runner::start("demo-1", "host", "--cmdline deaf --storage 16M").ok());
+    const pid_t victim = Runner::vm("demo-1")[which];
+    const Background restart(Runner::argv("vm restart demo-1 --timeout 600"), "");
+    REQUIRE(eventually([] { return state_of("demo-1") == "stopping"; }));
+    REQUIRE(kill(victim, SIGKILL) == 0);
+    CHECK(eventually([] { return state_of("demo-1") == "running"; }));
+    CHECK(Runner::vm("demo-1")[which] != victim);
+    CHECK(Runner::run("vm rm demo-1 --now").ok());
+    CHECK_FALSE(exists(kKept));
   }
 }
 

@@ -1,9 +1,11 @@
 // Stands in for QEMU where no guest is needed: answers on the control socket and on the guest's serial line, at once
 // and without a guest's CPU time. What it is told on the serial line it echoes; some bytes mean more:
 //   q: ends, as a guest that switches itself off      x: ends with code 1, as a QEMU that fails
+//   R: ends as at a guest's reboot
 //   F: writes 8 MiB as fast as they are taken, then "FLOOD-END"
 //   D: takes no more input, as a guest that does not read its serial port
-// "deaf" in -append: the power button is not heard. "mute": the control socket is not answered.
+// "loop" in -append: a guest that is reset at once. "deaf" in -append: the power button is not heard. "mute": the
+// control socket is not answered.
 #include <fcntl.h>
 #include <poll.h>
 #include <unistd.h>
@@ -34,12 +36,19 @@ struct StandIn {
   int console = -1;
   bool deaf = false;
   bool mute = false;
+  bool loops = false;
   bool reads_console = true;
   std::string line = {};
+
+  void reset() const {
+    say(control, "{\"event\": \"SHUTDOWN\", \"data\": {\"guest\": true, \"reason\": \"guest-reset\"}}\r\n");
+    _exit(0);
+  }
 
   void on_command() {
     if (line.find("\"execute\"") == std::string::npos || mute) return;
     say(control, "{\"return\": {}}\r\n");
+    if (loops) reset();
     if (line.find("\"quit\"") != std::string::npos) _exit(0);
     if (line.find("\"system_powerdown\"") != std::string::npos && !deaf) _exit(0);
   }
@@ -64,6 +73,7 @@ struct StandIn {
     }
     if (c == 'q') _exit(0);
     if (c == 'x') _exit(1);
+    if (c == 'R') reset();
     if (c == 'D') reads_console = false;
     if (c == 'F') {
       const std::string piece(65536, 'z');
@@ -84,6 +94,7 @@ int main(int argc, char** argv) {
     if (word.starts_with("socket,id=control,")) machine.control = number_behind(word, "fd=");
     if (word.starts_with("socket,id=console,")) machine.console = number_behind(word, "fd=");
     machine.deaf = machine.deaf || word.starts_with("deaf");
+    machine.loops = machine.loops || word.starts_with("loop");
     machine.mute = machine.mute || word.starts_with("mute");
   }
   if (!machine.mute) say(machine.control, "{\"QMP\": {\"version\": {}, \"capabilities\": []}}\r\n");
