@@ -33,6 +33,12 @@ size_t running_vms() {
   return count;
 }
 
+Json lasting(const std::string& vm) {
+  Json entry = Runner::vm(vm);
+  for (const char* key : {"uptime", "cpuPercent", "cpuSeconds", "memoryBytes"}) entry.erase(key);
+  return entry;
+}
+
 std::string group_leftovers() {
   std::string text;
   for (const char* folder : {"/run/slicer", "/run/netns", "/var/lib/cni/results"})

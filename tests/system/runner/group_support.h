@@ -30,6 +30,8 @@ std::string groups_text(const std::string& groups);
 /// Of all VMs in `list`.
 std::set<std::string> vm_names();
 size_t running_vms();
+/// What `list --json` says of a VM, without what changes while it runs.
+Json lasting(const std::string& vm);
 /// What belongs to the network or to no VM stays; this is what VMs and groups must not leave.
 std::string group_leftovers();
 

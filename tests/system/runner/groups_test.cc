@@ -165,7 +165,7 @@ TEST_CASE("runner up: killed, its VMs run on, the next keeps them") {
     const Background up(Runner::argv(std::string("up ") + kFile), "");
     REQUIRE(eventually([] { return running_vms() == 2; }, 20s));
   }
-  const Json before = Runner::vm("sandbox-1");
+  const Json before = lasting("sandbox-1");
   CHECK(running_vms() == 2);
   write_text(kFile, groups_text(group_text("sandbox", 3, kIsolatedGroup)));
   const Outcome up = Runner::run(std::string("up -d ") + kFile);
@@ -173,7 +173,7 @@ TEST_CASE("runner up: killed, its VMs run on, the next keeps them") {
   CHECK(up.ok());
   CHECK(up.err.find("slicer-run: sandbox-1 runs already\n") != std::string::npos);
   CHECK(up.out.starts_with("sandbox-3 runs: "));
-  CHECK(Runner::vm("sandbox-1") == before);
+  CHECK(lasting("sandbox-1") == before);
   CHECK(Runner::run("down sandbox").ok());
   CHECK(vm_names().empty());
 }
