@@ -177,6 +177,30 @@ TEST_CASE("runner up: restart on-failure leaves a VM that switched itself off") 
   CHECK(Runner::run("down vm").ok());
 }
 
+// Resets its machine (q35: port 0xcf9) where the tiny guest switches it off.
+static std::string resetting_kernel() {
+  std::string kernel = contents(Runner::kTinyKernel);
+  const std::string off("\x66\xba\x04\x06\x66\xb8\x00\x20\x66\xef", 10);    // mov dx, 0x604; mov ax, 0x2000; out dx, ax
+  const std::string reset("\x66\xba\xf9\x0c\xb0\x06\xee\x90\x90\x90", 10);  // mov dx, 0xcf9; mov al, 6; out dx, al
+  const size_t at = kernel.find(off);
+  if (at == std::string::npos) give_up("the tiny guest is not switched off as it was");
+  return kernel.replace(at, off.size(), reset);
+}
+
+TEST_CASE("runner up: restart on-failure boots a guest again that asked for a reset") {
+  const GroupHost machine;
+  write_text("/run/image/vmlinux", resetting_kernel());
+  write_groups(group_text("vm", 1, "      restart: on-failure\n" + std::string(kBridgeGroup)));
+  REQUIRE(up().ok());
+  const pid_t first = supervisor_of("vm-1");
+  type("vm-1", "q");
+  CHECK(is_back("vm-1", first));
+  CHECK(contents("/run/slicer/.group-vm.log")
+            .find("VM 'vm-1' has ended: the guest asked for a reboot, or crashed; it is "
+                  "booted again in 1 s\n") != std::string::npos);
+  CHECK(Runner::run("down vm").ok());
+}
+
 TEST_CASE("runner up: takes over from a keeper in the background, and boots what vm stop kept") {
   const GroupHost machine;
   write_groups(group_text("vm", 1, "      restart: always\n" + std::string(kBridgeGroup)));
