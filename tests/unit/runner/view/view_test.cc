@@ -86,7 +86,7 @@ TEST_CASE("vm view: CPU since the start, then since the last look, of the same p
   views = {using_cpu({.pid = 7, .start_time = 1}, 12, 102)};
   meter.measure(views);
   CHECK(*views[0].cpu_percent == doctest::Approx(100));
-  views = {using_cpu({.pid = 7, .start_time = 2}, 1, 10)};  // a new run
+  views = {using_cpu({.pid = 7, .start_time = 2}, 20, 200)};  // another run
   meter.measure(views);
   CHECK(*views[0].cpu_percent == doctest::Approx(10));
 }
