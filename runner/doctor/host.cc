@@ -5,6 +5,7 @@
 #include "lib/cni/attachment.h"
 #include "lib/net/tap.h"
 #include "runner/doctor/checks.h"
+#include "runner/gc/leftovers.h"
 #include "runner/guest/image.h"
 #include "runner/hypervisor/accelerator.h"
 #include "runner/networks/attachments.h"
@@ -55,10 +56,30 @@ void check_host(const Settings& settings, Findings& findings) {
   check_image(settings, findings);
 }
 
+namespace {
+
+// Whether there is any: what only a name tells of.
+bool find_nameless(const Settings& settings, Findings& findings) {
+  bool any = false;
+  const auto tell = [&](const char* what, const Result<std::vector<std::string>>& vms) {
+    if (!vms) findings.fail("leftovers", vms.error().message, vms.error().hint);
+    if (vms)
+      for (const std::string& vm : *vms)
+        findings.warn("leftovers", fmt::format("{} of VM {}, of which nothing else is left", what, vm),
+                      "slicer-run gc");
+    any = any || !vms || !vms->empty();
+  };
+  tell("the network namespace", find_orphan_namespaces(settings));
+  tell("files", find_orphan_files(settings));
+  return any;
+}
+
+}  // namespace
+
 void check_leftovers(const Settings& settings, Findings& findings) {
   const Result<std::vector<NetworkAttachment>> attachments = list_attachments(settings);
   if (!attachments) return findings.fail("leftovers", attachments.error().message, attachments.error().hint);
-  bool any = false;
+  bool any = find_nameless(settings, findings);
   for (const NetworkAttachment& attachment : *attachments) {
     const std::string who = fmt::format("{} ({}) on network '{}'", attachment.key.container_id, attachment.key.ifname,
                                         attachment.key.network);

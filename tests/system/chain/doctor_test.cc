@@ -193,7 +193,12 @@ TEST_CASE("doctor: dead VMs and what other runtimes left") {
   write_text("/var/lib/cni/results/slicer-pod-eth0",
              R"({"kind": "cniCacheV1", "containerId": "pod", "ifName": "eth0", "networkName": "slicer", "config": "",
                  "netns": "/run/netns/gone", "result": {"cniVersion": "1.0.0"}})");
+  (void)must("ip netns add slicer-lost-1");
+  write_text("/var/lib/slicer/vms/lost-2/known_hosts", "x");
   const std::string told = Report().of("leftovers");
+  CHECK(contains(told, "warn: the network namespace of VM lost-1, of which nothing else is left (slicer-run gc)"));
+  CHECK(contains(told, "warn: files of VM lost-2, of which nothing else is left (slicer-run gc)"));
+  CHECK_FALSE(contains(told, "ok: "));
   CHECK(contains(told, "warn: a dead VM left dead (vmtap0) on network 'slicer' (slicer-run gc)"));
   CHECK(contains(told, "warn: another runtime left pod (eth0) on network 'slicer': its namespace is gone"));
 }
