@@ -28,6 +28,7 @@ owner_of() {
     libnftnl/* | libmnl/* | libiptc/* | xtables.h) echo lib/netfilter ;;
     boost/* | CLI/*) echo runner ;;
     yaml-cpp/*) echo runner ;;
+    libisofs/*) echo runner/guest ;;
   esac
 }
 

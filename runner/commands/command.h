@@ -22,6 +22,7 @@ inline constexpr int kExitUsage = 2;
 /// The shared options, filled in before the action runs, and the action. Flags are bound to its members, so it outlives
 /// the CLI::App.
 struct Context : Settings {
+  std::vector<std::string> command_words = {};  ///< behind `vm exec … --`: a guest's command, each word as it stands
   /// The chosen command: its exit code, or what main() prints as "slicer-run: <message>" with the hint, exit 1.
   std::function<Result<int>()> action = {};
 };

@@ -4,12 +4,15 @@
 #include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <iterator>
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "lib/base/log.h"
@@ -20,6 +23,7 @@
 #include "runner/commands/groups.h"
 #include "runner/commands/help.h"
 #include "runner/commands/network.h"
+#include "runner/commands/sos.h"
 #include "runner/commands/view.h"
 #include "runner/commands/vm.h"
 #include "runner/completion/app_tree.h"
@@ -115,6 +119,18 @@ std::optional<Result<void>> answer_program(const CLI::App& app, const Context& c
   return print(completion_text(complete(app, look_up_names(context), words)));
 }
 
+// CLI11 would look for options of ours among a command's own words, and take "[a,b]" apart. @return what is left of
+// argc.
+int take_command_words(int argc, char** argv, Context& context) {
+  const std::span<char*> words(argv, static_cast<size_t>(argc));
+  const auto is = [](const char* text) { return [text](const char* word) { return std::string_view(word) == text; }; };
+  const auto exec = std::ranges::find_if(words, is("exec"));
+  const auto dashes = std::find_if(exec, words.end(), is("--"));
+  if (exec == words.begin() || dashes == words.end() || std::string_view(*std::prev(exec)) != "vm") return argc;
+  context.command_words.assign(std::next(dashes), words.end());
+  return static_cast<int>(dashes - words.begin());
+}
+
 }  // namespace
 
 void register_commands(CLI::App& app, Context& context) {
@@ -126,12 +142,14 @@ void register_commands(CLI::App& app, Context& context) {
   register_down(app, context);
   register_vm(app, context);
   register_list(app, context);
+  register_forward(app, context);
   register_inspect(app, context);
   register_map(app, context);
   register_network(app, context);
   register_route(app, context);
   register_gc(app, context);
   register_doctor(app, context);
+  register_sos(app, context);
   register_completion(app, context);
   add_examples(app);
 }
@@ -143,6 +161,7 @@ int run_command_line(int argc, char** argv) {
   register_commands(app, context);
   if (const auto answered = answer_program(app, context, std::span(argv, static_cast<size_t>(argc))))
     return *answered ? kExitOk : report(answered->error());
+  argc = take_command_words(argc, argv, context);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -12,6 +12,9 @@ void register_vm(CLI::App& app, Context& context) {
   register_vm_console(vm, context);
   register_vm_logs(vm, context);
   register_vm_firewall(vm, context);
+  register_vm_cp(vm, context);
+  register_vm_exec(vm, context);
+  register_vm_shell(vm, context);
   register_vm_port_forward(vm, context);
   register_vm_restart(vm, context);
   register_vm_rm(vm, context);

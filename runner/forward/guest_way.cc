@@ -148,10 +148,10 @@ SocketAddress socket_address(const GuestWay& way, uint16_t port) {
 }
 
 // A socket belongs to the namespace that it was made in.
-Result<UniqueFd> make_socket(const GuestWay& way) {
+Result<UniqueFd> make_socket(const GuestWay& way, int type) {
   std::optional<net::ScopedNetns> inside;
   if (way.sandbox) inside.emplace(TRY(net::ScopedNetns::enter(*way.sandbox)));
-  UniqueFd fd(socket(addr::af_of(way.ip.family()), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  UniqueFd fd(socket(addr::af_of(way.ip.family()), type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd.valid()) return fail_errno(errno, "make a socket");
   if (way.owner && setsockopt(fd.get(), SOL_SOCKET, SO_BINDTOIFINDEX, &way.link, sizeof way.link) != 0)
     return fail_errno(errno, "bind a socket to link " + std::to_string(way.link));
@@ -184,7 +184,7 @@ Result<GuestWay> find_way(const VmRecord& record) {
 }
 
 Result<Dialled> begin_connection(const GuestWay& way, uint16_t port) {
-  UniqueFd fd = TRY(make_socket(way));
+  UniqueFd fd = TRY(make_socket(way, SOCK_STREAM));
   const int on = 1;
   (void)setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);  // who relays holds nothing back
   const SocketAddress to = socket_address(way, port);
@@ -194,6 +194,19 @@ Result<Dialled> begin_connection(const GuestWay& way, uint16_t port) {
   dialled.socket = std::move(fd);
   if (way.owner) dialled.confirm = confirm_owner(way);
   return dialled;
+}
+
+Result<UniqueFd> open_datagrams(const GuestWay& way, uint16_t port) {
+  if (way.owner)
+    return fail(
+        Kind::kUnavailable,
+        "send to " + way.text() + ": its network did not give this address, and a datagram cannot ask whose it is",
+        "forward a TCP port, or let the network give addresses (\"ipam\")");
+  UniqueFd fd = TRY(make_socket(way, SOCK_DGRAM));
+  const SocketAddress to = socket_address(way, port);
+  if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&to.storage), to.size) != 0)
+    return fail_errno(errno, "send to " + way.text());
+  return fd;
 }
 
 }  // namespace slicer::runner

@@ -37,4 +37,8 @@ Result<GuestWay> find_way(const VmRecord& record);
 /// Begins a TCP connection.
 Result<Dialled> begin_connection(const GuestWay& way, uint16_t port);
 
+/// A UDP socket that is connected to the guest's port, non-blocking. Error: kUnavailable when the address was learned:
+/// nothing would ask who is there before the first datagram goes.
+Result<UniqueFd> open_datagrams(const GuestWay& way, uint16_t port);
+
 }  // namespace slicer::runner

@@ -1,220 +1,164 @@
 #include "runner/forward/relay.h"
 
-#include <arpa/inet.h>
-#include <fmt/format.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <poll.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
-#include <algorithm>
-#include <array>
 #include <cerrno>
-#include <cstring>
+#include <list>
 
 #include "lib/base/log.h"
+#include "runner/forward/connection.h"
+#include "runner/forward/datagrams.h"
+#include "runner/forward/listen.h"
 
 namespace slicer::runner {
 namespace {
 
-using namespace std::chrono_literals;
+constexpr size_t kRoom = size_t{128} << 10;  // more than the largest datagram, too
+constexpr int kAcceptAtOnce = 64;
+constexpr int kUndecidedTickMs = 200;
+constexpr int kSendersTickMs = 5000;
 
-constexpr auto kConnectLimit = 10s;  // a guest that is there answers in milliseconds
-constexpr size_t kChunk = size_t{64} << 10;
-constexpr int kBacklog = 64;
-
-Result<void> bind_to(int fd, const ForwardSpec& spec) {
-  const auto bytes = spec.listen.bytes();
-  if (spec.listen.is_v4()) {
-    sockaddr_in at = {};
-    at.sin_family = AF_INET;
-    at.sin_port = htons(spec.listen_port);
-    std::memcpy(&at.sin_addr, bytes.data(), sizeof at.sin_addr);
-    if (bind(fd, reinterpret_cast<const sockaddr*>(&at), sizeof at) == 0) return {};
-  } else {
-    sockaddr_in6 at = {};
-    at.sin6_family = AF_INET6;
-    at.sin6_port = htons(spec.listen_port);
-    std::memcpy(&at.sin6_addr, bytes.data(), sizeof at.sin6_addr);
-    if (bind(fd, reinterpret_cast<const sockaddr*>(&at), sizeof at) == 0) return {};
+class Until final : public Waiter {
+ public:
+  Until(const EventLoop& loop, int fd, bool& reached) : loop_(loop), fd_(fd), reached_(reached) {
+    loop_.watch(fd_, EPOLLIN, watched_, this);
   }
-  return std::unexpected(errno_error(errno, ""));
-}
+  Until(const Until&) = delete;
+  Until& operator=(const Until&) = delete;
+  ~Until() override { loop_.watch(fd_, 0, watched_, this); }
+  void on_events(uint32_t /*events*/) override { reached_ = true; }
 
-// The port stands at the same place in both kinds of address.
-Result<uint16_t> port_of(int fd) {
-  sockaddr_in6 at = {};
-  socklen_t size = sizeof at;
-  if (getsockname(fd, reinterpret_cast<sockaddr*>(&at), &size) != 0) return fail_errno(errno, "ask a socket's port");
-  static_assert(offsetof(sockaddr_in, sin_port) == offsetof(sockaddr_in6, sin6_port));
-  return ntohs(at.sin6_port);
-}
-
-// The client is to see an error, not the end of an empty answer.
-void reset(const UniqueFd& client) {
-  const linger now{.l_onoff = 1, .l_linger = 0};
-  (void)setsockopt(client.get(), SOL_SOCKET, SO_LINGER, &now, sizeof now);
-}
-
-// False: the connection broke.
-template <class Stream>
-bool take_in(int from, Stream& stream) {
-  std::array<char, kChunk> chunk;  // NOLINT(cppcoreguidelines-pro-type-member-init): recv() fills it
-  const ssize_t count = recv(from, chunk.data(), chunk.size(), 0);
-  if (count < 0) return errno == EAGAIN || errno == EINTR;
-  if (count == 0) stream.ended = true;
-  stream.waiting.append(chunk.data(), static_cast<size_t>(count));
-  return true;
-}
-
-template <class Stream>
-bool put_out(int to, Stream& stream) {
-  if (!stream.waiting.empty()) {
-    const ssize_t count = send(to, stream.waiting.data(), stream.waiting.size(), MSG_NOSIGNAL);
-    if (count < 0) return errno == EAGAIN || errno == EINTR;
-    stream.waiting.erase(0, static_cast<size_t>(count));
-  }
-  if (stream.waiting.empty() && stream.ended && !stream.closed) {
-    stream.closed = true;
-    return shutdown(to, SHUT_WR) == 0 || errno == ENOTCONN;
-  }
-  return true;
-}
-
-int pending_error(int fd) {
-  int error = 0;
-  socklen_t size = sizeof error;
-  return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 ? error : errno;
-}
-
-// What an end is waited for: its next word when the last one is through, its room when something waits for it.
-template <class Stream>
-short events_of(const Stream& from_it, const Stream& to_it) {
-  short events = 0;
-  if (!from_it.ended && from_it.waiting.empty()) events |= POLLIN;
-  if (!to_it.waiting.empty()) events |= POLLOUT;
-  return events;
-}
-
-pollfd waiting_for(int fd, short events) {
-  // Nothing to wait for: poll would still tell of a hang-up, again and again.
-  return {.fd = events == 0 ? -1 : fd, .events = events, .revents = 0};
-}
+ private:
+  const EventLoop& loop_;
+  int fd_;
+  bool& reached_;
+  uint32_t watched_ = 0;
+};
 
 }  // namespace
 
-Result<uint16_t> Relay::listen(const ForwardSpec& spec) {
-  const std::string action = "listen on " + endpoint_text(spec.listen, spec.listen_port);
-  UniqueFd fd(socket(addr::af_of(spec.listen.family()), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!fd.valid()) return fail_errno(errno, action);
-  const int on = 1;
-  (void)setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  if (!spec.listen.is_v4()) (void)setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
-  Result<void> bound = bind_to(fd.get(), spec);
-  if (bound && ::listen(fd.get(), kBacklog) != 0) bound = std::unexpected(errno_error(errno, ""));
-  if (!bound) {
-    const int err = bound.error().sys_errno;
-    Error error = errno_error(err, action);
-    if (err == EADDRINUSE) error.kind = Kind::kBusy;
-    if (err == EADDRINUSE) error.hint = "choose another port; 0 lets the kernel choose";
-    return std::unexpected(std::move(error));
+/// What lives as long as run().
+class RelayRun {
+ public:
+  RelayRun(const Relay& relay, EventLoop loop) : relay_(relay), shared_{.loop = std::move(loop), .room = room_} {
+    for (const Relay::Door& door : relay.doors_) {
+      if (door.spec.transport == Transport::kTcp)
+        entrances_.emplace_back(*this, door);
+      else
+        datagrams_.emplace_back(shared_.loop, shared_.room, door.socket.get(), opener(door.spec));
+    }
   }
-  const uint16_t port = TRY(port_of(fd.get()));
-  listeners_.push_back({.socket = std::move(fd), .guest_port = spec.guest_port});
-  return port;
-}
 
-void Relay::accept_one(const Listener& listener) {
-  UniqueFd client(accept4(listener.socket.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-  if (!client.valid()) return;  // gone again
-  const int on = 1;
-  (void)setsockopt(client.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  Result<Dialled> guest = dial_(listener.guest_port);
-  if (!guest) {
+  void carry(const std::vector<int>& until) {
+    bool reached = false;
+    std::list<Until> ends;
+    for (const int fd : until) ends.emplace_back(shared_.loop, fd, reached);
+    while (!reached) {
+      shared_.loop.wait(limit_ms());
+      if (shared_.news || limit_ms() >= 0) clear_up();
+    }
+  }
+
+ private:
+  /// A listening socket.
+  class Entrance final : public Waiter {
+   public:
+    Entrance(RelayRun& of, const Relay::Door& door) : of_(of), door_(door) { open(true); }
+    Entrance(const Entrance&) = delete;
+    Entrance& operator=(const Entrance&) = delete;
+    ~Entrance() override { open(false); }
+    void on_events(uint32_t /*events*/) override { of_.accept_from(door_); }
+    void open(bool yes) { of_.shared_.loop.watch(door_.socket.get(), yes ? uint32_t{EPOLLIN} : 0U, watched_, this); }
+
+   private:
+    RelayRun& of_;
+    const Relay::Door& door_;
+    uint32_t watched_ = 0;
+  };
+
+  Datagrams::Open opener(const ForwardSpec& spec) {
+    return [this, spec]() -> Result<UniqueFd> {
+      Dialled dialled = TRY(relay_.dial_(spec));
+      return std::move(dialled.socket);
+    };
+  }
+
+  void accept_from(const Relay::Door& door) {
+    for (int i = 0; i < kAcceptAtOnce && connections_.size() < Relay::kMaxConnections; ++i)
+      if (!accept_one(door)) break;
+    shared_.news = true;
+  }
+
+  // False: nobody waits, or there is no room.
+  bool accept_one(const Relay::Door& door) {
+    UniqueFd client(accept4(door.socket.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (!client.valid()) {
+      out_of_descriptors_ = errno == EMFILE || errno == ENFILE;
+      return errno == ECONNABORTED || errno == EINTR;  // that one is gone again
+    }
+    const int on = 1;
+    (void)setsockopt(client.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);  // who relays holds nothing back
+    Result<Dialled> guest = relay_.dial_(door.spec);
+    if (guest) {
+      connections_.emplace_back(shared_, std::move(client), std::move(*guest), target_text(door.spec, "the guest"));
+      return true;
+    }
     log_line(guest.error().message);
-    reset(client);
-    return;
+    reset_on_close(client);
+    return true;
   }
-  Connection& connection = connections_.emplace_back();
-  connection.client = std::move(client);
-  connection.guest = std::move(guest->socket);
-  connection.confirm = std::move(guest->confirm);
-  connection.guest_port = listener.guest_port;
-  connection.deadline = Clock::now() + kConnectLimit;
-}
 
-void Relay::serve(Connection& connection, const pollfd& client, const pollfd& guest) const {
-  if (!connection.decided) {
-    int error = guest.revents != 0 ? pending_error(connection.guest.get()) : 0;
-    if (guest.revents == 0 && Clock::now() >= connection.deadline) error = ETIMEDOUT;
-    if (error != 0) {
-      log_line(fmt::format("connect to port {} of the guest: {}", connection.guest_port, errno_text(error)));
-      reset(connection.client);
-    }
-    connection.failed = error != 0;
-    connection.decided = guest.revents != 0;
-    if (connection.decided && !connection.failed && connection.confirm) confirm(connection);
-    return;
-  }
-  bool good = true;
-  if ((client.revents & (POLLIN | POLLHUP | POLLERR)) != 0 && (client.events & POLLIN) != 0)
-    good = good && take_in(connection.client.get(), connection.to_guest);
-  if ((guest.revents & (POLLIN | POLLHUP | POLLERR)) != 0 && (guest.events & POLLIN) != 0)
-    good = good && take_in(connection.guest.get(), connection.to_client);
-  good = good && put_out(connection.guest.get(), connection.to_guest);
-  good = good && put_out(connection.client.get(), connection.to_client);
-  if (!good) {
-    reset(connection.client);
-    reset(connection.guest);
-    connection.failed = true;
-  }
-}
-
-void Relay::confirm(Connection& connection) {
-  const Result<void> confirmed = connection.confirm();
-  if (confirmed) return;
-  log_line(confirmed.error().message);
-  reset(connection.client);
-  reset(connection.guest);
-  connection.failed = true;
-}
-
-int Relay::wait_limit_ms() const {
-  Clock::time_point first = Clock::time_point::max();
-  for (const Connection& connection : connections_)
-    if (!connection.decided) first = std::min(first, connection.deadline);
-  if (first == Clock::time_point::max()) return -1;
-  const auto left = std::chrono::ceil<std::chrono::milliseconds>(first - Clock::now());
-  return static_cast<int>(std::max<std::chrono::milliseconds::rep>(left.count(), 0));
-}
-
-void Relay::run(const std::vector<int>& until) {
-  for (;;) {
-    std::vector<pollfd> polled;
-    for (const int fd : until) polled.push_back({.fd = fd, .events = POLLIN, .revents = 0});
-    const bool full = connections_.size() >= kMaxConnections;
-    for (const Listener& listener : listeners_)
-      polled.push_back({.fd = full ? -1 : listener.socket.get(), .events = POLLIN, .revents = 0});
-    for (const Connection& each : connections_) {
-      const short client = each.decided ? events_of(each.to_guest, each.to_client) : short{0};
-      const short guest = each.decided ? events_of(each.to_client, each.to_guest) : short{POLLOUT};
-      polled.push_back(waiting_for(each.client.get(), client));
-      polled.push_back(waiting_for(each.guest.get(), guest));
-    }
-    if (poll(polled.data(), polled.size(), wait_limit_ms()) < 0 && errno != EINTR) return;
-    size_t at = 0;
-    for (; at < until.size(); ++at)
-      if (polled[at].revents != 0) return;
-    const size_t first_listener = at;
-    at += listeners_.size();
+  void clear_up() {
+    shared_.news = false;
+    const auto now = Connection::Clock::now();
+    undecided_ = 0;
     for (Connection& each : connections_) {
-      serve(each, polled[at], polled[at + 1]);
-      at += 2;
+      each.on_time(now);
+      if (each.is_undecided()) ++undecided_;
     }
-    for (size_t i = 0; i < listeners_.size(); ++i)
-      if (polled[first_listener + i].revents != 0) accept_one(listeners_[i]);
-    std::erase_if(connections_, [](const Connection& each) { return each.is_over(); });
+    if (std::erase_if(connections_, [](const Connection& each) { return each.is_over(); }) > 0)
+      out_of_descriptors_ = false;
+    for (Datagrams& each : datagrams_) each.on_time(now);
+    // While there is no room, those who wait must not wake us up.
+    const bool room = connections_.size() < Relay::kMaxConnections && (!out_of_descriptors_ || connections_.empty());
+    for (Entrance& each : entrances_) each.open(room);
   }
+
+  [[nodiscard]] int limit_ms() const {
+    if (undecided_ > 0) return kUndecidedTickMs;
+    for (const Datagrams& each : datagrams_)
+      if (each.has_senders()) return kSendersTickMs;
+    return -1;
+  }
+
+  const Relay& relay_;
+  std::vector<char> room_ = std::vector<char>(kRoom);
+  Connection::Shared shared_;
+  std::list<Entrance> entrances_ = {};
+  std::list<Datagrams> datagrams_ = {};
+  std::list<Connection> connections_ = {};
+  size_t undecided_ = 0;
+  bool out_of_descriptors_ = false;
+};
+
+Relay::~Relay() {
+  for (const Door& door : doors_)
+    if (!door.spec.listen_path.empty()) (void)unlink(door.spec.listen_path.c_str());
+}
+
+Result<uint16_t> Relay::listen(const ForwardSpec& spec) {
+  Bound bound = TRY(bind_listener(spec));
+  doors_.push_back({.spec = spec, .socket = std::move(bound.socket)});
+  return bound.port;
+}
+
+Result<void> Relay::run(const std::vector<int>& until) {
+  RelayRun(*this, TRY(EventLoop::make())).carry(until);
+  return {};
 }
 
 }  // namespace slicer::runner

@@ -1,10 +1,7 @@
 #pragma once
-// Joins TCP connections of this machine with ports of a guest.
+// Joins ports and sockets of this machine with ports of a guest.
 
-#include <chrono>
 #include <functional>
-#include <list>
-#include <string>
 #include <vector>
 
 #include "lib/base/result.h"
@@ -12,64 +9,40 @@
 #include "runner/forward/dialled.h"
 #include "runner/forward/forward_spec.h"
 
-struct pollfd;
-
 namespace slicer::runner {
 
-/// Opens a connection to a port of the guest; non-blocking, and perhaps not decided yet.
-using Dial = std::function<Result<Dialled>(uint16_t port)>;
+/// Opens a connection to where the spec leads (TCP), or makes a connected socket to it (UDP): non-blocking, and a
+/// connection perhaps not decided yet.
+using Dial = std::function<Result<Dialled>(const ForwardSpec& spec)>;
 
 class Relay {
  public:
-  /// More connections than these wait in the kernel's queue.
-  static constexpr size_t kMaxConnections = 256;
+  /// More connections than these, or than this process may have descriptors for, wait in the kernel's queue.
+  static constexpr size_t kMaxConnections = 8192;
 
   explicit Relay(Dial dial) : dial_(std::move(dial)) {}
+  Relay(const Relay&) = delete;
+  Relay& operator=(const Relay&) = delete;
+  ~Relay();
 
-  /// Listens from now on. @return the port, which the kernel chose when the spec's was 0. Errors: kBusy (the port is in
-  /// use), kSystem.
+  /// Listens from now on. @return the port, which the kernel chose when the spec's was 0 (of a unix socket: 0). A unix
+  /// socket that nobody listens on any more is replaced; it is removed with this object. Errors: kBusy (the port or
+  /// path is in use), kExists (the path is no socket), kSystem.
   Result<uint16_t> listen(const ForwardSpec& spec);
 
   /// Carries until one of `until` is readable. A connection that fails is told on stderr and ends alone. Half closed
-  /// connections stay: what the other end still says gets through.
-  void run(const std::vector<int>& until);
+  /// connections stay: what the other end still says gets through. Error: kSystem, before anything is carried.
+  Result<void> run(const std::vector<int>& until);
 
  private:
-  using Clock = std::chrono::steady_clock;
-
-  struct Listener {
+  friend class RelayRun;
+  struct Door {
+    ForwardSpec spec = {};
     UniqueFd socket = {};
-    uint16_t guest_port = 0;
   };
-
-  /// What came in at one end and is not out at the other yet.
-  struct Stream {
-    std::string waiting = {};
-    bool ended = false;   ///< the sender said its last word
-    bool closed = false;  ///< and the receiver knows
-  };
-
-  struct Connection {
-    UniqueFd client = {};
-    UniqueFd guest = {};
-    std::function<Result<void>()> confirm = {};
-    uint16_t guest_port = 0;
-    bool decided = false;  ///< the guest answered
-    bool failed = false;
-    Clock::time_point deadline = {};  ///< for that
-    Stream to_guest = {};
-    Stream to_client = {};
-    [[nodiscard]] bool is_over() const { return failed || (to_guest.closed && to_client.closed); }
-  };
-
-  void accept_one(const Listener& listener);
-  void serve(Connection& connection, const pollfd& client, const pollfd& guest) const;
-  static void confirm(Connection& connection);
-  [[nodiscard]] int wait_limit_ms() const;
 
   Dial dial_;
-  std::vector<Listener> listeners_ = {};
-  std::list<Connection> connections_ = {};
+  std::vector<Door> doors_ = {};
 };
 
 }  // namespace slicer::runner

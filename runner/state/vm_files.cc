@@ -45,6 +45,7 @@ VmFiles vm_files(const Settings& settings, const std::string& name) {
           .console_log = folder + "/console.log",
           .hypervisor_log = folder + "/hypervisor.log",
           .supervisor_log = folder + "/supervisor.log",
+          .seed = folder + "/seed.iso",
           .packet_log = folder + "/packets.log"};
 }
 

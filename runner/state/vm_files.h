@@ -18,6 +18,7 @@ struct VmFiles {
   std::string console_log = {};     ///< everything the guest wrote to it
   std::string hypervisor_log = {};  ///< the hypervisor's own messages
   std::string supervisor_log = {};
+  std::string seed = {};        ///< the guest's NoCloud seed
   std::string packet_log = {};  ///< what the network's lists dropped
 };
 VmFiles vm_files(const Settings& settings, const std::string& name);

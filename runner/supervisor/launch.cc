@@ -8,8 +8,10 @@
 #include <ctime>
 #include <filesystem>
 
+#include "lib/base/log.h"
 #include "runner/hypervisor/accelerator.h"
 #include "runner/hypervisor/hypervisor.h"
+#include "runner/ssh/runner_key.h"
 #include "runner/state/vm_files.h"
 #include "runner/supervisor/attachment.h"
 #include "runner/supervisor/cleanup.h"
@@ -94,6 +96,14 @@ VmDefinition define(const Settings& settings, const LaunchSpec& spec) {
   return vm;
 }
 
+// A guest without it boots, but cannot be logged in to.
+std::string runner_key(const Settings& settings) {
+  const Result<RunnerKey> key = ensure_runner_key(settings);
+  if (key) return key->public_line;
+  log_line(key.error().message + ": vm exec, shell and cp will not work, ignoring");
+  return {};
+}
+
 }  // namespace
 
 Result<VmRequest> make_request(const Settings& settings, const LaunchSpec& spec) {
@@ -109,6 +119,7 @@ Result<VmRequest> make_request(const Settings& settings, const LaunchSpec& spec)
   request.boot = TRY(resolve_image(request.definition.image_dir, overrides_of(request.definition)));
   request.accelerator = TRY(choose_accelerator(TRY(parse_accelerator(spec.accelerator)), probe_kvm()));
   request.kept = spec.kept;
+  request.runner_key = runner_key(settings);
   TRY(hypervisor_user());
   return request;
 }

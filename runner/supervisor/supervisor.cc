@@ -21,6 +21,7 @@
 #include "lib/net/netns.h"
 #include "lib/net/tap.h"
 #include "runner/guest/boot_args.h"
+#include "runner/guest/seed.h"
 #include "runner/hypervisor/accelerator.h"
 #include "runner/state/epitaph.h"
 #include "runner/state/vm_files.h"
@@ -123,7 +124,8 @@ class Supervisor {
     TRY(fill_record(user));
     TRY(save_record(settings_, record_));
     disks_ = TRY(find_disks(settings_, request_.boot, definition_));  // what is wrong there is wrong at once
-    const cni::CniResult result = TRY(attach_as_before(settings_, request_.network, definition_, record_));
+    cni::CniResult result = TRY(attach_as_before(settings_, request_.network, definition_, record_));
+    if (!definition_.dns_servers.empty()) result.dns.nameservers = definition_.dns_servers;
     const VmInterface interface = TRY(vm_interface(result, record_));
     remember(result, interface);
     VmLink link = TRY(find_link(interface));
@@ -263,6 +265,7 @@ class Supervisor {
         boot_command_line({.image = request_.boot.cmdline, .vm_name = request_.name, .console = kSerialConsole}, result,
                           interface.guest_index);
     machine.disks = disks_;
+    machine.disks.push_back(TRY(make_seed(result, interface, link)));
     machine.vcpus = definition_.vcpus;
     machine.ram_mib = definition_.ram_mib;
     machine.accelerator = request_.accelerator;
@@ -283,6 +286,23 @@ class Supervisor {
     console_ = broker.get();
     tasks_.push_back(std::move(broker));
     return console_->renew_line();
+  }
+
+  // Anew at each start: its addresses may be others. Behind the VM's own disks, which keep their names.
+  Result<Disk> make_seed(const cni::CniResult& result, const VmInterface& interface, const VmLink& link) const {
+    SeedSpec spec;
+    spec.vm_name = record_.name;
+    spec.guest_mac = interface.guest.mac;
+    spec.mtu_bytes = link.tap.mtu_bytes;
+    spec.ssh_keys = definition_.ssh_keys;
+    if (!request_.runner_key.empty()) spec.ssh_keys.insert(spec.ssh_keys.begin(), request_.runner_key);
+    spec.userdata = definition_.userdata;
+    Disk disk;
+    disk.path = files_.seed;
+    disk.read_only = true;
+    TRY(write_seed(seed_files(spec, result, interface.guest_index), disk.path)
+            .context("give VM '" + record_.name + "' a seed"));
+    return disk;
   }
 
   // Only a failed start comes here: the error says what remains, should the way back fail too.

@@ -5,22 +5,26 @@
 BUILD_PACKAGES=(
   g++ cmake ninja-build pkg-config
   libnl-3-dev libnl-route-3-dev libnftnl-dev libmnl-dev libip4tc-dev libip6tc-dev
-  nlohmann-json3-dev libfmt-dev libcli11-dev libyaml-cpp-dev
+  nlohmann-json3-dev libfmt-dev libcli11-dev libyaml-cpp-dev libisofs-dev
 )
 # To make the demo guest: its kernel and dropbear are downloaded and unpacked, never installed.
 GUEST_PACKAGES=(busybox-static cpio gzip binutils ca-certificates openssh-client)
 # To boot it and to look at its network.
-RUN_PACKAGES=(qemu-system-x86 iproute2 iputils-ping curl passwd)
+RUN_PACKAGES=(qemu-system-x86 iproute2 iputils-ping curl passwd openssh-client tar)
 # To run the tests and the checks.
 TEST_PACKAGES=(
   doctest-dev clang-format-19 clang-tidy-19 clang-19 libclang-rt-19-dev shellcheck
   nftables iptables netcat-openbsd strace socat tcpdump dnsmasq-base procps systemd util-linux git python3 python3-pip
   python3-jsonschema python3-yaml
 )
+# An SSH server for the tests: unpacked into a folder.
+SSHD_UNPACKED=(openssh-server libwrap0)
+# To make disk images (scripts/build-image).
+IMAGE_PACKAGES=(mmdebstrap e2fsprogs)
 # To cross-compile for arm64 and to run what comes out; the libraries are that architecture's.
 ARM64_PACKAGES=(
   crossbuild-essential-arm64 qemu-user-static qemu-system-arm libc6-dev:arm64 libnl-3-dev:arm64 libnl-route-3-dev:arm64
-  libnftnl-dev:arm64 libmnl-dev:arm64 libip4tc-dev:arm64 libip6tc-dev:arm64 libfmt-dev:arm64 libyaml-cpp0.7:arm64
+  libnftnl-dev:arm64 libmnl-dev:arm64 libip4tc-dev:arm64 libip6tc-dev:arm64 libfmt-dev:arm64 libyaml-cpp0.7:arm64 libisofs-dev:arm64
 )
 # Of those, the ones that cannot be installed beside this machine's own: unpacked into a folder.
 ARM64_UNPACKED=(libyaml-cpp-dev:arm64 libyaml-cpp0.7:arm64)

@@ -22,6 +22,7 @@ namespace slicer::test {
 namespace {
 
 using namespace std::chrono_literals;
+using runner::ForwardSpec;
 using runner::GuestWay;
 using runner::Placement;
 using runner::Relay;
@@ -184,14 +185,14 @@ TEST_CASE("port forward: an address that was learned leads to the guest's own li
   CHECK(runner::find_way(record).value().text() == "198.51.100.2");
   record.addresses.clear();
 
-  Relay relay([&](uint16_t to) -> Result<runner::Dialled> {
-    return runner::begin_connection(TRY(runner::find_way(record)), to);
+  Relay relay([&](const ForwardSpec& spec) -> Result<runner::Dialled> {
+    return runner::begin_connection(TRY(runner::find_way(record)), spec.target_port);
   });
-  const uint16_t port = relay.listen({.guest_port = kPort}).value();
+  const uint16_t port = relay.listen({.target_port = kPort}).value();
   const UniqueFd end(eventfd(0, EFD_CLOEXEC));
   const auto answer = [&](const std::string& address) {
     lease(address);
-    const Background running([&] { relay.run({end.get()}); });
+    const Background running([&] { (void)relay.run({end.get()}); });
     return ask(port, "hello");
   };
   CHECK(answer("192.0.2.7/24") == "you said hello");
@@ -202,12 +203,12 @@ TEST_CASE("port forward: the relay carries both ways, to the last word of each e
   const Cable cable;
   const PatientServer server(cable.guest.path());
   const GuestWay way = runner::find_way(cable.record()).value();
-  Relay relay([&](uint16_t port) { return runner::begin_connection(way, port); });
-  const uint16_t port = relay.listen({.guest_port = kPort}).value();
-  const uint16_t closed = relay.listen({.guest_port = 7001}).value();
+  Relay relay([&](const ForwardSpec& spec) { return runner::begin_connection(way, spec.target_port); });
+  const uint16_t port = relay.listen({.target_port = kPort}).value();
+  const uint16_t closed = relay.listen({.target_port = 7001}).value();
   const UniqueFd end(eventfd(0, EFD_CLOEXEC));
   {
-    const Background running([&] { relay.run({end.get()}); });
+    const Background running([&] { (void)relay.run({end.get()}); });
     CHECK(ask(port, "hello") == "you said hello");
     const std::string much(size_t{3} << 20, 'x');
     CHECK((ask(port, much) == "you said " + much));  // not to be shown
@@ -222,7 +223,7 @@ TEST_CASE("port forward: the relay carries both ways, to the last word of each e
   }
   CHECK(relay.listen({.listen_port = port}).error().kind == Kind::kBusy);
   REQUIRE(eventfd_write(end.get(), 1) == 0);
-  relay.run({end.get()});  // returns
+  CHECK(relay.run({end.get()}));  // returns
 }
 
 TEST_CASE("port forward: a macvtap's guest by a link beside it, whoever else on the LAN says that he is it") {
@@ -242,12 +243,12 @@ TEST_CASE("port forward: a macvtap's guest by a link beside it, whoever else on 
   (void)must("ip addr add " + own + "/64 dev lan0 nodad", around.machine.path());
 
   const PatientServer server(vm.guest.netns());
-  Relay relay([&](uint16_t to) -> Result<runner::Dialled> {
-    return runner::begin_connection(TRY(runner::find_way(record)), to);
+  Relay relay([&](const ForwardSpec& spec) -> Result<runner::Dialled> {
+    return runner::begin_connection(TRY(runner::find_way(record)), spec.target_port);
   });
-  const uint16_t port = relay.listen({.guest_port = kPort}).value();
+  const uint16_t port = relay.listen({.target_port = kPort}).value();
   const UniqueFd end(eventfd(0, EFD_CLOEXEC));
-  const Background running([&] { relay.run({end.get()}); });
+  const Background running([&] { (void)relay.run({end.get()}); });
   for (int i = 0; i < 3; ++i) CHECK(ask(port, "hello") == "you said hello");
   CHECK(must("ip -6 neigh show dev slbeside", vm.box.path()).find(own + " lladdr " + record.mac + " PERMANENT") !=
         std::string::npos);
@@ -277,13 +278,15 @@ TEST_CASE("runner vm port-forward: what cannot be is an error before anything li
   for (const auto& [line, message] : std::vector<std::pair<std::string, std::string>>{
            {"vm port-forward demo-1 22:22", "no VM 'demo-1'"},
            {"vm port-forward demo-1 22", "'22' is no port forward"},
-           {"vm port-forward demo-1 22:192.0.2.9:22", "\"192.0.2.9\" is not the guest itself"}}) {
+           {"forward demo-1 22:192.0.2.9:22/udp", "\"192.0.2.9\" is not the guest itself"},
+           {"forward demo-1 --stdio 22", "no VM 'demo-1'"}}) {
     const Outcome outcome = Runner::run(line);
     CHECK(outcome.exit_code == 1);
     CHECK(outcome.out.empty());
     CHECK(outcome.err.find(message) != std::string::npos);
   }
   CHECK(Runner::run("vm port-forward demo-1").exit_code == 2);
+  CHECK(Runner::run("vm port-forward demo-1 --stdio 22 22:22").exit_code == 2);
 }
 
 }  // namespace slicer::test

@@ -1,0 +1,176 @@
+#include "runner/ssh/copy.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <filesystem>
+
+#include "lib/base/log.h"
+#include "runner/process/child.h"
+#include "runner/process/program_path.h"
+#include "runner/ssh/arrival.h"
+#include "runner/ssh/runner_key.h"
+#include "runner/ssh/ssh_log.h"
+
+namespace slicer::runner {
+namespace {
+
+constexpr const char* kNoTar = "apt install tar";
+
+// $1: the target, $2: the name in the stream. A file gets its name when it is whole.
+constexpr const char* kReceive = R"(set -e
+d=${1:-.} n=$2
+if [ "$n" = . ]; then mkdir -p -- "$d"; fi
+if [ -d "$d" ]; then exec tar -xpof - -C "$d"; fi
+case $d in */) echo "'$d' is no folder" >&2; exit 1 ;; esac
+t=$(mktemp -d "$(dirname -- "$d")/.slicer-cp.XXXXXX")
+trap 'rm -rf "$t"' EXIT
+tar -xpof - -C "$t"
+mv -f -- "$t/$n" "$d")";
+
+// $1: the folder, $2: what to take there. A name that is a link to a file is taken as the file.
+constexpr const char* kSend = R"(cd -- "${1:-.}"
+h=
+if [ -L "$2" ] && [ -f "$2" ]; then h=-h; fi
+exec tar -cf - $h -- "$2")";
+
+std::string base_name(const std::string& path) { return std::filesystem::path(path).filename().string(); }
+
+bool is_folder(const std::string& path) {
+  std::error_code ignored;
+  return std::filesystem::is_directory(path, ignored);
+}
+
+// Two programs, the first's output the second's input, to their ends.
+struct Ended {
+  int sender = 0;
+  int receiver = 0;
+};
+Result<Ended> join(ChildSpec sender, ChildSpec receiver) {
+  Pipe pipe = TRY(make_pipe());
+  sender.out = pipe.write_end.get();
+  receiver.in = pipe.read_end.get();
+  Child first = TRY(Child::start(sender));
+  Child second = TRY(Child::start(receiver));
+  pipe = {};
+  const int received = second.wait();
+  return Ended{.sender = first.wait(), .receiver = received};
+}
+
+Result<void> judge(int tar, int ssh) {
+  if (tar == 0 && ssh == 0) return {};
+  const std::string who = ssh != 0 ? "the guest's end" : "tar on this machine";
+  return fail(Kind::kIo, "copy: " + who + " ended with exit code " + std::to_string(ssh != 0 ? ssh : tar));
+}
+
+Result<ChildSpec> ssh_child(const Settings& settings, const CopyWish& wish, const SshLog& log,
+                            std::vector<std::string> command) {
+  SshWish ssh = wish.ssh;
+  ssh.more = {"-E", log.path()};
+  ssh.command = std::move(command);
+  ChildSpec child;
+  child.argv = TRY(ssh_argv(settings, wish.vm, ssh));
+  return child;
+}
+
+void tell(const Settings& settings, const CopyWish& wish, const SshLog& log, int code) {
+  if (code == kSshFailed) log.tell(wish.vm, known_hosts_file(settings, wish.vm), public_key_file(settings));
+}
+
+// A folder of root's alone beside the target, on its file system; gone with the object, and what is still in it.
+class TemporaryFolder {
+ public:
+  static Result<TemporaryFolder> make(const std::string& parent) {
+    std::string path = (parent.empty() ? "." : parent) + "/.slicer-cp.XXXXXX";
+    if (mkdtemp(path.data()) == nullptr) return fail_errno(errno, "make a folder in '" + parent + "'");
+    return TemporaryFolder(std::move(path));
+  }
+  TemporaryFolder(TemporaryFolder&& other) noexcept : path_(std::exchange(other.path_, {})) {}
+  TemporaryFolder& operator=(TemporaryFolder&&) = delete;
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  ~TemporaryFolder() {
+    std::error_code ignored;
+    if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
+  }
+  [[nodiscard]] const std::string& path() const { return path_; }
+
+ private:
+  explicit TemporaryFolder(std::string path) : path_(std::move(path)) {}
+  std::string path_;
+};
+
+// Where what comes out of the guest goes, decided before anything is asked of it.
+struct Place {
+  std::string folder = {};  ///< there already
+  std::string name = {};    ///< in it; empty: the name that it has in the guest
+};
+Result<Place> find_place(const CopyWish& wish, const CopySource& source) {
+  if (source.name == ".") {
+    if (mkdir(wish.target.c_str(), 0777) != 0 && errno != EEXIST)
+      return fail_errno(errno, "make folder '" + wish.target + "'");
+    return Place{.folder = wish.target};
+  }
+  if (is_folder(wish.target)) return Place{.folder = wish.target, .name = source.name};
+  if (wish.target.ends_with('/')) return fail(Kind::kNotFound, "copy to '" + wish.target + "': it is no folder");
+  const std::filesystem::path parent = std::filesystem::path(wish.target).parent_path();
+  return Place{.folder = parent.empty() ? "." : parent.string(), .name = base_name(wish.target)};
+}
+
+}  // namespace
+
+CopyEnd parse_copy_end(const std::string& text) {
+  const size_t colon = text.find(':');
+  if (colon == std::string::npos || text.find('/') < colon) return {.path = text};
+  return {.vm = text.substr(0, colon), .path = text.substr(colon + 1)};
+}
+
+CopySource split_source(const std::string& path) {
+  std::string rest = path;
+  if (rest.empty() || rest == "." || rest == "/." || rest.ends_with("/."))
+    return {.folder = rest.empty() ? "." : rest, .name = "."};
+  while (rest.size() > 1 && rest.ends_with('/')) rest.pop_back();
+  if (rest == "/" || rest == ".." || rest.ends_with("/..")) return {.folder = rest, .name = "."};
+  const size_t slash = rest.rfind('/');
+  if (slash == std::string::npos) return {.folder = ".", .name = rest};
+  return {.folder = slash == 0 ? "/" : rest.substr(0, slash), .name = rest.substr(slash + 1)};
+}
+
+Result<void> copy_in(const Settings& settings, const CopyWish& wish) {
+  struct stat info{};
+  if (stat(wish.source.c_str(), &info) != 0) return fail_errno(errno, "copy '" + wish.source + "'");
+  const CopySource source = split_source(wish.source);
+  const SshLog log = TRY(SshLog::make());
+  ChildSpec tar;
+  tar.argv = {TRY(find_program("tar", kNoTar)), "-C", source.folder, "-cf", "-"};
+  // A name that is a link to a file is taken as the file.
+  if (S_ISREG(info.st_mode)) tar.argv.emplace_back("-h");
+  tar.argv.insert(tar.argv.end(), {"--", source.name});
+  const ChildSpec ssh =
+      TRY(ssh_child(settings, wish, log, {"sh", "-c", kReceive, "slicer-run", wish.target, source.name}));
+  const Ended ended = TRY(join(tar, ssh));
+  tell(settings, wish, log, ended.receiver);
+  return judge(ended.sender, ended.receiver);
+}
+
+Result<void> copy_out(const Settings& settings, const CopyWish& wish) {
+  const CopySource source = split_source(wish.source);
+  const Place place = TRY(find_place(wish, source));
+  const TemporaryFolder fresh = TRY(TemporaryFolder::make(place.folder));
+  const SshLog log = TRY(SshLog::make());
+  const ChildSpec ssh =
+      TRY(ssh_child(settings, wish, log, {"sh", "-c", kSend, "slicer-run", source.folder, source.name}));
+  ChildSpec tar;
+  // GNU tar keeps names with ".." and links that lead outside from doing harm; the folder is new besides.
+  tar.argv = {TRY(find_program("tar", kNoTar)), "-C", fresh.path(), "--no-same-owner", "-xpf", "-"};
+  const Ended ended = TRY(join(ssh, tar));
+  tell(settings, wish, log, ended.sender);
+  TRY(judge(ended.receiver, ended.sender));
+  TRY(check_arrival(fresh.path()));
+  if (source.name == ".") return put_in_place(fresh.path(), place.folder);
+  return put_in_place(fresh.path() + "/" + source.name, place.folder + "/" + place.name);
+}
+
+}  // namespace slicer::runner
