@@ -61,7 +61,11 @@ class Chosen final : public Backend {
     return TRY(is_in_iptables(network)) ? BackendName::kIptables : BackendName::kNftables;
   }
 
-  Result<void> probe() override { return name_ == BackendName::kIptables ? iptables_->probe() : nftables_->probe(); }
+  Result<void> probe() override {
+    if (name_ == BackendName::kIptables) return iptables_->probe();
+    Result<void> own = nftables_->probe();
+    return !own && name_ == BackendName::kAuto && legacy_ ? iptables_->probe() : std::move(own);
+  }
 
  private:
   Result<void> ensure_in_nftables(const NetworkRules& rules) {
@@ -140,7 +144,10 @@ class Chosen final : public Backend {
   Result<bool> decide(const std::string& network) {
     if (TRY(is_network_in_legacy(network))) return true;
     if (TRY(legacy_tables_of_others()).empty()) return false;
-    return !TRY(is_network_in_nftables(network));
+    const Result<bool> standing = is_network_in_nftables(network);
+    if (!standing && standing.error().kind == Kind::kUnsupportedKernel) return true;
+    if (!standing) return std::unexpected(standing.error());
+    return !*standing;
   }
 
   /// Isolated networks live in nftables: they must know the bridges of both. And a FORWARD of iptables-nft that drops
@@ -165,7 +172,8 @@ class Chosen final : public Backend {
     Result<void> legacy;
     if (legacy_) legacy = where_libiptc_is(step(*iptables_));
     Result<void> own = step(*nftables_);
-    if (!own && own.error().kind == Kind::kUnsupportedKernel && name_ == BackendName::kIptables) own = {};
+    const bool elsewhere = name_ == BackendName::kIptables || (name_ == BackendName::kAuto && legacy_);
+    if (!own && own.error().kind == Kind::kUnsupportedKernel && elsewhere) own = {};
     return own ? std::move(legacy) : std::move(own);
   }
 

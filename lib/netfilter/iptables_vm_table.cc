@@ -200,8 +200,10 @@ class LegacyVmTable final : public VmTableStore {
     std::vector<IptPlace> places;
     for (const IptPlace& place : {kPlace4, kPlace6}) {
       if (!is_in_use(place.family, place.table)) continue;
-      const IptImage own = TRY(read_own(place, Detail::kNoPolicies));
-      if (mark_in(own) == mark) places.push_back(place);
+      const Result<IptImage> own = read_own(place, Detail::kNoPolicies);
+      if (!own && own.error().kind == Kind::kUnsupportedKernel) continue;
+      if (!own) return std::unexpected(own.error());
+      if (mark_in(*own) == mark) places.push_back(place);
     }
     if (places.empty()) return {};
     return change_places(places,
@@ -218,7 +220,11 @@ class LegacyVmTable final : public VmTableStore {
   static Result<std::optional<std::string>> standing_mark() {
     for (const IptPlace& place : {kPlace4, kPlace6}) {
       if (!is_in_use(place.family, place.table)) continue;
-      if (std::optional<std::string> mark = mark_in(TRY(read_own(place, Detail::kNoPolicies)))) return mark;
+      const Result<IptImage> own = read_own(place, Detail::kNoPolicies);
+      // Without libiptc nobody has written here; who has to write gets the error then.
+      if (!own && own.error().kind == Kind::kUnsupportedKernel) continue;
+      if (!own) return std::unexpected(own.error());
+      if (std::optional<std::string> mark = mark_in(*own)) return mark;
     }
     return std::optional<std::string>{};
   }

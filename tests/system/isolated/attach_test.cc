@@ -364,3 +364,44 @@ TEST_CASE("isolated: STATUS says when nf_tables is missing, also where masquerad
   REQUIRE(waitpid(pid, &status, 0) == pid);
   CHECK((WIFEXITED(status) && WEXITSTATUS(status) == 50));
 }
+
+TEST_CASE("isolated: with the legacy tables nothing of nf_tables is needed") {
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
+  if (!is_legacy()) SLICER_SKIP("a case of the iptables backend");
+  const Host host;
+  const Surroundings around;
+  const Netns box("box");
+  Json whole = sandbox_conf();
+  SUBCASE("asked for") {}
+  SUBCASE("chosen, since another program keeps rules there") {
+    whole.erase("backend");
+    (void)must("iptables-legacy -A INPUT -i lo -j ACCEPT");
+  }
+  const pid_t pid = fork();
+  if (pid == 0) {
+    forbid_nfnetlink();
+    const auto answer = [&](const char* plugin, Json conf, const char* command) {
+      Call how = call_in(command, box);
+      const Answer given = call_plugin(plugin, conf, how);
+      if (!given.ok()) {
+        (void)std::fputs((std::string(command) + " " + plugin + ": " + given.text()).c_str(), stderr);
+        _exit(1);
+      }
+      return given.json;
+    };
+    (void)answer(kPlugin, whole, "STATUS");
+    const Json result = answer(kPlugin, whole, "ADD");
+    const Json conf = with(whole, "prevResult", result);
+    Json firewall = with(with(conf, "type", "slicer-firewall"), "allow", {Surroundings::kHost, "0.0.0.0/0"});
+    (void)answer("slicer-firewall", firewall, "ADD");
+    (void)answer("slicer-firewall", firewall, "CHECK");
+    (void)answer(kPlugin, conf, "CHECK");
+    (void)answer("slicer-firewall", firewall, "DEL");
+    (void)answer(kPlugin, conf, "DEL");
+    (void)answer(kPlugin, with(whole, "/cni.dev~1valid-attachments", Json::array()), "GC");
+    _exit(0);
+  }
+  int status = 0;
+  REQUIRE(waitpid(pid, &status, 0) == pid);
+  CHECK((WIFEXITED(status) && WEXITSTATUS(status) == 0));
+}
