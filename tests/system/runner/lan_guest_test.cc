@@ -150,6 +150,7 @@ TEST_CASE("guest lan: static addresses, lists, VM to VM, and both ways in") {
                            {.netns = lan.around.machine.path()});
   CHECK(page.out.find("Hello from lan-1") != std::string::npos);
   CHECK(page_by_forward("lan-1").find("Hello from lan-1") != std::string::npos);
+  CHECK(Runner::run("vm exec lan-1 -- hostname").out == "lan-1\n");
 
   // On another interface of this host in the same LAN.
   connect({.link = "lan1"}, {.netns = lan.around.lan.path(), .link = "to-host1"});

@@ -158,6 +158,14 @@ void check_forwards() {
     const Forward forward("0:127.0.0.2:80");
     CHECK(page("http://127.0.0.1:" + Forward::port() + "/"));
   }
+  REQUIRE(Runner::run("vm cp " + Runner::plugin_dir() + "/udp_echo demo-1:/tmp").ok());
+  REQUIRE(shell("/tmp/udp_echo 5353").ok());
+  {
+    const Forward forward("0:5353/udp");
+    CHECK(eventually([] {
+      return run(words("socat -t 2 - UDP:127.0.0.1:" + Forward::port()), {.in = "datagram"}).out == "datagram";
+    }));
+  }
   const Outcome client =
       run({"ssh", "-F", "none", "-i", "/var/lib/slicer/ssh/id_ed25519", "-o", "BatchMode=yes", "-o",
            "UserKnownHostsFile=/run/files/known", "-o", "StrictHostKeyChecking=accept-new", "-o",
@@ -172,8 +180,25 @@ void check_forwards() {
 TEST_CASE("guest ssh: exec, shell, cp and forward on a bridge") {
   if (!has_image()) SLICER_SKIP("SLICER_TEST_IMAGE is not set: scripts/guest-image makes the demo guest");
   const Machine machine;
-  REQUIRE(Runner::run("vm new demo-1").ok());
+  put("/run/demo.yaml",
+      "config:\n"
+      "  host_groups:\n"
+      "  - name: demo\n"
+      "    count: 1\n"
+      "    dns_servers: [192.0.2.53]\n"
+      "    ssh_keys: [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJAgIZMCJUS1vnG9QtkYTmRV9bXzM3fdu0fSL5qBNAIo a@example\"]\n"
+      "    userdata: |\n"
+      "      #!/bin/sh\n"
+      "      echo \"told by ${0##*/}\" >/tmp/told\n"
+      "    network:\n"
+      "      gateway: 192.0.2.1/24\n");
+  const Outcome up = Runner::run("up --detach /run/demo.yaml");
+  INFO(up.err);
+  REQUIRE(up.ok());
   check_exec();
+  CHECK(shell("until [ -s /tmp/told ]; do usleep 100000; done; cat /tmp/told").out == "told by userdata\n");
+  CHECK(shell("grep -c a@example$ /root/.ssh/authorized_keys").out == "1\n");
+  CHECK(shell("cat /etc/resolv.conf").out == "nameserver 192.0.2.53\n");
   check_shell();
   check_copies();
   check_forwards();
