@@ -68,6 +68,14 @@ Result<bool> write_unnamed(const std::string& path, std::string_view content, co
   return fail_errno(err, "create '" + path + "'");
 }
 
+// A file that is not there yet needs no temporary name. False: it is there, and is to be replaced.
+Result<bool> write_absent(const std::string& path, std::string_view content, const WriteOptions& options) {
+  if (options.replace && access(path.c_str(), F_OK) == 0) return false;
+  Result<bool> written = write_unnamed(path, content, options);
+  if (!written && options.replace && written.error().kind == Kind::kExists) return false;  // another was quicker
+  return written;
+}
+
 }  // namespace
 
 Result<std::string> read_fd(int fd, size_t limit) {
@@ -94,9 +102,7 @@ Result<std::string> read_file(const std::string& path, size_t limit) {
 }
 
 Result<void> write_whole_file(const std::string& path, std::string_view content, const WriteOptions& options) {
-  if (!options.replace && TRY(write_unnamed(path, content, options))) {
-    return options.sync ? sync_folder(path) : Result<void>{};
-  }
+  if (TRY(write_absent(path, content, options))) return options.sync ? sync_folder(path) : Result<void>{};
   const std::string temporary = temporary_name(path);
   const UniqueFd file(open(temporary.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, options.mode));
   if (!file.valid()) return fail_errno(errno, "create '" + path + "'");
