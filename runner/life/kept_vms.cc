@@ -85,7 +85,9 @@ Result<Started> boot(Settings settings, const VmDefinition& vm) {
     if (other && is_alive(*other)) return Started{.record = std::move(*other), .already = true};
   }
   if (!lock) return std::unexpected(std::move(lock).error());
-  return Started{.record = TRY(start_vm(settings, request, std::move(*lock))), .already = false};
+  Started started;
+  started.record = TRY(start_vm(settings, request, std::move(*lock)));
+  return started;
 }
 
 // A run without a readable record: only cleanup can tell what it is.
