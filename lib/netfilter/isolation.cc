@@ -37,7 +37,8 @@ Result<bool> legacy_stands() {
 
 Result<Standing> find_standing() {
   const bool legacy = TRY(legacy_stands());
-  return Standing{.legacy = legacy, .nftables = TRY(stands_in_nftables())};
+  const bool nftables = TRY(stands_in_nftables());
+  return Standing{.legacy = legacy, .nftables = nftables};
 }
 
 std::vector<MarkedBridge> marked(const std::vector<ListedBridge>& bridges) {
