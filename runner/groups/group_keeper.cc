@@ -37,7 +37,7 @@ const char* reason_text(std::optional<EndReason> reason) {
     case EndReason::kGuest:
       return "the guest switched itself off";
     case EndReason::kReset:
-      return "the guest asked for a reboot, or crashed";
+      return "the guest crashed, or was reset again and again";
     case EndReason::kFailed:
       return "its hypervisor failed";
   }

@@ -14,7 +14,7 @@ namespace slicer::runner {
 enum class EndReason {
   kAsked,  ///< somebody told the supervisor to end it
   kGuest,  ///< the guest switched itself off
-  kReset,  ///< the guest asked for a reboot, by its own will or after a panic: the machine cannot do that
+  kReset,  ///< the guest asked for a reset, and was given up after several (supervisor.cc)
   kFailed  ///< the hypervisor ended on its own
 };
 
