@@ -46,7 +46,9 @@ class Drawing {
   explicit Drawing(net::RouteSocket& host) : host_(host) {}
 
   Result<void> add_vm(const VmView& view) {
-    MapBranch branch{.path = TRY(trace_vm(host_, view.record)), .vm = vm_of(view)};
+    MapBranch branch;
+    branch.path = TRY(trace_vm(host_, view.record));
+    branch.vm = vm_of(view);
     MapAnchor& anchor = anchor_of(branch.path.anchor_kind, branch.path.anchor);
     if (std::ranges::find(anchor.networks, view.record.network) == anchor.networks.end())
       anchor.networks.push_back(view.record.network);

@@ -75,12 +75,15 @@ class Planner {
       return {};
     }
     const bool there = TRY(net::find_link_index(host_, facts->bridge)).has_value();
-    for (const addr::Cidr& subnet : facts->pool->subnets)
-      plan.routes.push_back({.network = network.name,
-                             .bridge = facts->bridge,
-                             .bridge_is_there = there,
-                             .subnet = subnet.network(),
-                             .via = TRY(via(subnet.family()))});
+    for (const addr::Cidr& subnet : facts->pool->subnets) {
+      OutsideRoute route;
+      route.network = network.name;
+      route.bridge = facts->bridge;
+      route.bridge_is_there = there;
+      route.subnet = subnet.network();
+      route.via = TRY(via(subnet.family()));
+      plan.routes.push_back(std::move(route));
+    }
     return {};
   }
 
