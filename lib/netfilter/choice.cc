@@ -64,7 +64,10 @@ class Chosen final : public Backend {
   Result<void> probe() override {
     if (name_ == BackendName::kIptables) return iptables_->probe();
     Result<void> own = nftables_->probe();
-    return !own && name_ == BackendName::kAuto && legacy_ ? iptables_->probe() : std::move(own);
+    if (own || name_ != BackendName::kAuto || !legacy_) return own;
+    // As an ADD would choose.
+    const Result<std::vector<std::string>> others = legacy_tables_of_others();
+    return others && !others->empty() ? iptables_->probe() : std::move(own);
   }
 
  private:
