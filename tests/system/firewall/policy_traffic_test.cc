@@ -3,6 +3,7 @@
 
 #include <cstdio>
 
+#include "lib/base/whole_file.h"
 #include "tests/system/firewall/policy_support.h"
 
 using namespace slicer::test;
@@ -75,6 +76,28 @@ TEST_CASE("policy: without lists everything is open") {
   const World world;
   check_all(world.one->netns(), join({all_of(Surroundings::kInternet, true), all_of(Surroundings::kLanMachine6, true),
                                       all_of(world.two->ip(), true), all_of("192.0.2.1", true)}));
+}
+
+TEST_CASE("policy: the shipped filtered network reaches the internet and its gateway, nothing private") {
+  const Host host;
+  Surroundings around;
+  Chain chain;
+  const Json shipped = Json::parse(slicer::read_file(SLICER_CONFLISTS "/54-slicer-filtered.conflist").value());
+  chain.bridge.update(shipped["plugins"][0]);
+  chain.firewall.update(shipped["plugins"][1]);
+  const Vm one(chain, 1);
+  const Vm two(chain, 2);
+  around.route_to_vms("10.73.12.0/22");
+  // The host has the private addresses itself: without lists a VM reaches each.
+  const std::vector<std::string> closed = {"10.9.9.9",        "172.16.9.9", "172.31.9.9",     "192.168.9.9",
+                                           "169.254.169.254", "100.64.9.9", "100.100.100.200"};
+  for (const std::string& ip : closed) (void)must("ip addr add " + ip + "/32 dev lo");
+  std::vector<std::unique_ptr<EchoServer>> servers;
+  for (const std::string& netns : {std::string(Host::netns()), around.internet.path(), two.netns()})
+    servers.push_back(std::make_unique<EchoServer>(netns, std::vector<uint16_t>{kPort}));
+  std::vector<Expected> expected = join({all_of(Surroundings::kInternet, true), all_of("10.73.12.1", true)});
+  for (const std::string& ip : closed) expected = join({expected, all_of(ip, false)});
+  check_all(one.netns(), join({expected, all_of(two.ip(), false)}));
 }
 
 TEST_CASE("policy: drop 0.0.0.0/0 and allow one proxy leaves one proxy") {
