@@ -119,7 +119,9 @@ cni::Json group_conflist_json(const HostGroup& group) {
   }
   const bool isolated = group.network->mode == NetworkMode::kIsolated;
   list["plugins"].push_back(isolated ? isolated_json(group) : macvtap_json(group));
-  if (group.network->has_policy()) list["plugins"].push_back(firewall_json(*group.network));
+  // Without lists, too: it opens the host's other firewalls for an isolated VM, and takes lists of a single VM. A
+  // macvtap's packets pass nothing of the host.
+  if (isolated || group.network->has_policy()) list["plugins"].push_back(firewall_json(*group.network));
   return list;
 }
 

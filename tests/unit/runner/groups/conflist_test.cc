@@ -54,8 +54,13 @@ TEST_CASE("group conflist: is a network that the chain runs") {
   CHECK(isolated->plugins.size() == 2);
 }
 
-TEST_CASE("group conflist: an isolated group without lists has no firewall to start") {
+TEST_CASE("group conflist: an isolated group has its firewall without lists, too, a macvtap only with lists") {
   HostGroup group = first_group("isolated");
+  group.network->drop.clear();
+  const cni::Json plugins = group_conflist_json(group)["plugins"];
+  REQUIRE(plugins.size() == 2);
+  CHECK(plugins[1] == cni::Json{{"type", "slicer-firewall"}, {"capabilities", {{"policy", true}}}});
+  group = first_group("macvtap");
   group.network->drop.clear();
   CHECK(group_conflist_json(group)["plugins"].size() == 1);
   group.network->fallback = "drop";
