@@ -24,6 +24,12 @@ Result<std::string> parse_bridge_name(const Json& conf) {
   std::string name = TRY(cni::string_field(conf, "bridge", "cni0"));
   if (name.empty()) return "cni0";
   const Result<void> valid = cni::check_ifname(name);
+  // Isolated networks' rules know their VMs by that beginning: they would close this bridge's VMs as they do those.
+  if (name.starts_with(netfilter::kIsolatedLinks))
+    return fail(Kind::kInvalidConfig,
+                fmt::format("\"bridge\": '{}' begins as the links of isolated VMs do, with '{}'", name,
+                            netfilter::kIsolatedLinks),
+                "choose another name in \"bridge\"");
   // "all" and "default" are folders of /proc/sys/net/ipv4/conf: a link of that name would share its settings with all.
   if (valid && name != "all" && name != "default") return name;
   return fail(

@@ -109,6 +109,7 @@ TEST_CASE("bridge config: trunks are sorted and joined") {
 
 TEST_CASE("bridge config: a wrong value names its key") {
   CHECK(names(R"({"bridge": "a-name-of-16-byt"})", "\"bridge\": 'a-name-of-16-byt'"));
+  CHECK(names(R"({"bridge": "sls0"})", "\"bridge\": 'sls0'"));
   CHECK(names(R"({"bridge": "all"})", "\"bridge\": 'all'"));
   CHECK(names(R"({"bridge": "a/b"})", "\"bridge\": 'a/b'"));
   CHECK(names(R"({"bridge": 5})", "\"bridge\""));
