@@ -140,8 +140,18 @@ Result<void> delete_route(RouteSocket& ns, const Route& route) {
 
 namespace {
 
-/// Asks for the table's entry that decides about `ip`, not for the cached result. Nothing is taken when there is none.
-Result<void> query_entry(RouteSocket& ns, const addr::Ip& ip, const std::function<void(nlmsghdr&)>& take) {
+/// What the kernel answers about an address instead of the route that says so (net/ipv4/fib_semantics.c: fib_props[]).
+/// None: the error is of another kind.
+std::optional<uint8_t> refusing_type(int err) {
+  if (err == EINVAL) return RTN_BLACKHOLE;
+  if (err == EHOSTUNREACH) return RTN_UNREACHABLE;
+  if (err == EACCES) return RTN_PROHIBIT;
+  return std::nullopt;
+}
+
+/// Asks for the table's entry that decides about `ip`, not for the cached result. Nothing is taken when there is none,
+/// or one that refuses the address; that one's type is the result (RTN_UNSPEC: no such one).
+Result<uint8_t> query_entry(RouteSocket& ns, const addr::Ip& ip, const std::function<void(nlmsghdr&)>& take) {
   rtmsg head = {};
   head.rtm_family = static_cast<uint8_t>(addr::af_of(ip.family()));
   head.rtm_dst_len = static_cast<uint8_t>(addr::bits_of(ip.family()));
@@ -149,28 +159,52 @@ Result<void> query_entry(RouteSocket& ns, const addr::Ip& ip, const std::functio
   Message question(RTM_GETROUTE);
   question.header(head).ip(RTA_DST, ip);
   const Result<void> asked = ns.query(question, "find route to '" + ip.text() + "'", take);
-  if (asked) return {};
+  if (asked) return uint8_t{RTN_UNSPEC};
   const int err = asked.error().sys_errno;
-  if (err == ENETUNREACH || err == EHOSTUNREACH || err == ESRCH || err == EACCES || err == EINVAL) return {};
-  return asked;
+  if (err == ENETUNREACH || err == ESRCH) return uint8_t{RTN_UNSPEC};
+  if (const std::optional<uint8_t> type = refusing_type(err)) return *type;
+  return std::unexpected(asked.error());
+}
+
+/// The longest of the routes of one type that hold `ip`, of all tables; the kernel filters by type.
+Result<std::optional<addr::Cidr>> longest_of_type(RouteSocket& ns, const addr::Ip& ip, uint8_t type) {
+  std::optional<addr::Cidr> longest;
+  rtmsg head = {};
+  head.rtm_family = static_cast<uint8_t>(addr::af_of(ip.family()));
+  head.rtm_type = type;
+  Message question(RTM_GETROUTE);
+  question.header(head);
+  TRY(ns.dump(
+      question, "list routes",
+      [&](nlmsghdr& message) {
+        if (message.nlmsg_type != RTM_NEWROUTE) return;
+        const auto* route = static_cast<const rtmsg*>(nlmsg_data(&message));
+        const Attributes<RTA_MAX> at(message, sizeof(rtmsg));
+        const addr::Cidr each{.ip = at.ip(RTA_DST).value_or(addr::Ip(ip.family(), 0)), .prefix = route->rtm_dst_len};
+        if (route->rtm_type != type || !each.contains(ip)) return;
+        if (!longest || each.prefix > longest->prefix) longest = each;
+      },
+      [&] { longest.reset(); }));
+  return longest;
 }
 
 }  // namespace
 
 Result<std::optional<Route>> find_route_to(RouteSocket& ns, const addr::Ip& ip) {
   std::optional<Route> found;
-  TRY(query_entry(ns, ip, [&](nlmsghdr& message) { found = parse_route(message); }));
+  (void)TRY(query_entry(ns, ip, [&](nlmsghdr& message) { found = parse_route(message); }));
   return found;
 }
 
 Result<std::optional<addr::Cidr>> find_destination_of(RouteSocket& ns, const addr::Ip& ip) {
   std::optional<addr::Cidr> found;
-  TRY(query_entry(ns, ip, [&](nlmsghdr& message) {
+  const uint8_t refusing = TRY(query_entry(ns, ip, [&](nlmsghdr& message) {
     if (message.nlmsg_type != RTM_NEWROUTE) return;
     const auto* head = static_cast<const rtmsg*>(nlmsg_data(&message));
     const Attributes<RTA_MAX> at(message, sizeof(rtmsg));
     found = addr::Cidr{.ip = at.ip(RTA_DST).value_or(addr::Ip(ip.family(), 0)), .prefix = head->rtm_dst_len};
   }));
+  if (refusing != RTN_UNSPEC) return longest_of_type(ns, ip, refusing);
   return found;
 }
 
@@ -206,7 +240,8 @@ addr::Ip address_elsewhere(addr::Family family) {
 
 Result<std::optional<int>> find_default_device(RouteSocket& ns, addr::Family family) {
   std::optional<int> device;
-  TRY(query_entry(ns, address_elsewhere(family), [&](nlmsghdr& message) { device = device_of_default(message); }));
+  (void)TRY(
+      query_entry(ns, address_elsewhere(family), [&](nlmsghdr& message) { device = device_of_default(message); }));
   if (device) return device;
   const std::optional<Route> route = TRY(find_default_route(ns, family));
   return route ? std::optional(route->device) : std::nullopt;
@@ -214,7 +249,7 @@ Result<std::optional<int>> find_default_device(RouteSocket& ns, addr::Family fam
 
 Result<bool> is_own_address(RouteSocket& ns, const addr::Ip& ip) {
   bool local = false;
-  TRY(query_entry(ns, ip, [&](nlmsghdr& message) {
+  (void)TRY(query_entry(ns, ip, [&](nlmsghdr& message) {
     if (message.nlmsg_type == RTM_NEWROUTE)
       local = static_cast<const rtmsg*>(nlmsg_data(&message))->rtm_type == RTN_LOCAL;
   }));

@@ -59,6 +59,19 @@ TEST_CASE("isolated blocks: those that the host uses are skipped, one by one") {
     (void)must("ip route del 169.254.100.0/26 dev up0");
     CHECK(call(conf, call_in("ADD", *box[2], "vm-2")).ok());
   }
+  for (const std::string type : {"blackhole", "unreachable", "prohibit"}) {
+    SUBCASE(("a route of type " + type + " to the whole range").c_str()) {
+      (void)must("ip route add " + type + " 169.254.100.0/26");
+      CHECK_FALSE(call(conf, call_in("ADD", *box[2], "vm-2")).ok());
+      (void)must("ip route del " + type + " 169.254.100.0/26");
+      CHECK(given(conf, *box[2], "vm-2") == "169.254.100.26");
+    }
+    SUBCASE(("a route of type " + type + " to one block, and one that is shorter than the range").c_str()) {
+      (void)must("ip route add " + type + " 169.254.100.24/30");
+      (void)must("ip route add " + type + " 169.254.0.0/16 metric 9");
+      CHECK(given(conf, *box[2], "vm-2") == "169.254.100.30");
+    }
+  }
   SUBCASE("a shorter route says nothing") {
     (void)must("ip route add 169.254.100.0/24 dev up0");
     CHECK(given(conf, *box[2], "vm-2") == "169.254.100.26");
