@@ -185,6 +185,16 @@ Result<void> check_legacy_isolation() {
   return {};
 }
 
+Result<std::vector<MarkedBridge>> legacy_listed_bridges() {
+  std::vector<MarkedBridge> bridges;
+  const IptImage own = TRY(read_own(kPlace4));
+  const auto listed = own.chains.find(kIsolationBridgesChain);
+  if (listed == own.chains.end()) return bridges;
+  for (const IptRule& rule : listed->second)
+    if (rule.output && rule.target == "DROP") bridges.push_back({.name = rule.output->name, .mark = rule.comment()});
+  return bridges;
+}
+
 Result<bool> remove_legacy_isolation() {
   bool any = false;
   for (const IptPlace& place : standing_places()) {

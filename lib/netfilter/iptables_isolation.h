@@ -38,6 +38,8 @@ Result<bool> stands_in_legacy();
 Result<void> ensure_legacy_isolation(const std::function<Result<std::vector<MarkedBridge>>()>& bridges);
 /// Error: kMismatch.
 Result<void> check_legacy_isolation();
+/// The chain slicer-iso-bridges.
+Result<std::vector<MarkedBridge>> legacy_listed_bridges();
 /// False: there was nothing.
 Result<bool> remove_legacy_isolation();
 

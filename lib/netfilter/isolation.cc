@@ -55,6 +55,18 @@ Result<void> change_openings(const std::string& action, const OpeningPlan& plan)
   return change_nft_openings(action, plan);
 }
 
+Result<void> check_listed(const std::vector<ListedBridge>& wanted, const std::vector<MarkedBridge>& standing) {
+  for (const ListedBridge& bridge : wanted) {
+    if (std::ranges::find(standing, bridge.name, &MarkedBridge::name) != standing.end()) continue;
+    const std::string whose = bridge.network.empty() ? "its network" : fmt::format("network '{}'", bridge.network);
+    return fail(Kind::kMismatch,
+                fmt::format("check the rules of isolated networks: '{}', which leads to VMs, is not in set '{}'",
+                            bridge.name, kBridgesSet),
+                fmt::format("the next ADD on {} puts it back; find out which program took it away", whose));
+  }
+  return {};
+}
+
 }  // namespace
 
 std::string IsolationOwner::mark() const {
@@ -92,12 +104,14 @@ Result<void> ensure_isolation(IsolationLock& lock, BackendName place, bool legac
   return {};
 }
 
-Result<void> check_isolation() {
+Result<void> check_isolation(const std::vector<ListedBridge>& bridges) {
   if (TRY(legacy_stands())) {
     TRY(check_legacy_isolation());
+    TRY(check_listed(bridges, TRY(legacy_listed_bridges())));
     if (!TRY(stands_in_nftables())) return {};
   }
-  return check_nft_isolation();
+  TRY(check_nft_isolation());
+  return check_listed(bridges, TRY(nft_listed_bridges()));
 }
 
 Result<bool> remove_isolation() {

@@ -64,8 +64,8 @@ struct ListedBridge {
 /// Errors: kExists (a chain of our name on another hook), kBusy, kSystem, kUnsupportedKernel.
 Result<void> ensure_isolation(IsolationLock& lock, BackendName place, bool legacy_tables,
                               const std::function<Result<std::vector<ListedBridge>>()>& own_bridges);
-/// Error: kMismatch, naming what is missing.
-Result<void> check_isolation();
+/// `bridges` are in the set, too, whatever network they are there for. Error: kMismatch, naming what is missing.
+Result<void> check_isolation(const std::vector<ListedBridge>& bridges = {});
 /// Takes them back, with what they opened; the set `bridges` stays. The caller makes sure, under an IsolationLock, that
 /// no isolated link is there. False: there was nothing. Errors: kBusy, kSystem.
 Result<bool> remove_isolation();

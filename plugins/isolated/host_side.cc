@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include "lib/net/guest_bridge.h"
 #include "lib/net/neighbour.h"
 #include "lib/net/netns_find.h"
 #include "lib/net/route.h"
@@ -13,13 +14,12 @@ namespace {
 
 constexpr addr::Family kFamily = addr::Family::kIpv4;
 
-/// Bridges with our alias, for a host on which slicer-bridge came before the set `bridges`.
-Result<std::vector<netfilter::ListedBridge>> list_own_bridges(net::RouteSocket& host) {
-  const std::string prefix = cni::network_alias("");
+/// For a host on which the set `bridges` came after the bridges, or was emptied. `all`: those without a VM, too.
+Result<std::vector<netfilter::ListedBridge>> list_bridges(net::RouteSocket& host, bool all) {
   std::vector<netfilter::ListedBridge> bridges;
-  for (const net::Link& link : TRY(net::list_links(host, "")))
-    if (link.kind == "bridge" && link.alias.starts_with(prefix))
-      bridges.push_back({.name = link.name, .network = link.alias.substr(prefix.size())});
+  for (net::GuestBridge& bridge : TRY(net::list_guest_bridges(host, cni::network_alias(""))))
+    if (all || bridge.has_guests)
+      bridges.push_back({.name = std::move(bridge.link), .network = std::move(bridge.network)});
   return bridges;
 }
 
@@ -50,7 +50,7 @@ Result<void> ensure_host_rules(Call& call, netfilter::IsolationLock& lock) {
   const bool legacy = netfilter::has_legacy_tables();
   call.place = TRY(netfilter::place_of_network(call.config.backend, call.attachment.network, legacy));
   call.legacy_tables = legacy || call.place == netfilter::BackendName::kIptables;
-  return netfilter::ensure_isolation(lock, call.place, legacy, [&call] { return list_own_bridges(call.host); });
+  return netfilter::ensure_isolation(lock, call.place, legacy, [&call] { return list_bridges(call.host, true); });
 }
 
 Result<void> ensure_network_rules(Call& call, const addr::Cidr& range) {
@@ -106,7 +106,7 @@ Result<HostEnd> check_host_side(Call& call, const GuestPlan& guest) {
 }
 
 Result<void> check_rules(Call& call, const addr::Cidr& range) {
-  TRY(netfilter::check_isolation());
+  TRY(netfilter::check_isolation(TRY(list_bridges(call.host, false))));
   if (call.config.ip_masq) TRY(masquerade_backend(call)->check(network_rules(call, range)));
   if (TRY(net::is_forwarding(kFamily))) return {};
   return fail(Kind::kMismatch, "check forwarding: 'net.ipv4.ip_forward' is 0", "sysctl -w net.ipv4.ip_forward=1");

@@ -2,7 +2,8 @@
 
 #include "lib/netfilter/isolation.h"
 
-#include "lib/net/link.h"
+#include "lib/cni/attachment.h"
+#include "lib/net/guest_bridge.h"
 #include "runner/doctor/checks.h"
 
 namespace slicer::runner::doctor {
@@ -10,22 +11,27 @@ namespace {
 
 constexpr const char* kCheck = "isolation";
 
-Result<bool> has_isolated_vms() {
+Result<std::vector<netfilter::ListedBridge>> bridges_with_vms(net::RouteSocket& host) {
+  std::vector<netfilter::ListedBridge> bridges;
+  for (net::GuestBridge& bridge : TRY(net::list_guest_bridges(host, cni::network_alias(""))))
+    if (bridge.has_guests) bridges.push_back({.name = std::move(bridge.link), .network = std::move(bridge.network)});
+  return bridges;
+}
+
+/// False: there is no isolated VM, so there need be no rules.
+Result<bool> rules_stand() {
   net::RouteSocket host = TRY(net::RouteSocket::open());
-  return !TRY(net::list_links(host, netfilter::kIsolatedLinks)).empty();
+  if (TRY(net::list_links(host, netfilter::kIsolatedLinks)).empty()) return false;
+  TRY(netfilter::check_isolation(TRY(bridges_with_vms(host))));
+  return true;
 }
 
 }  // namespace
 
 void check_isolation(Findings& findings) {
-  const Result<bool> any = has_isolated_vms();
-  if (!any) return findings.fail(kCheck, any.error().message, any.error().hint);
-  if (!*any) return findings.ok(kCheck, "no isolated VM");
-  const Result<void> standing = netfilter::check_isolation();
-  if (standing) return findings.ok(kCheck, "the rules of isolated networks stand");
-  findings.fail(kCheck, standing.error().message,
-                standing.error().hint +
-                    "; then for each isolated network, which lacks its own rules too, slicer-run network reload NAME");
+  const Result<bool> standing = rules_stand();
+  if (standing) return findings.ok(kCheck, *standing ? "the rules of isolated networks stand" : "no isolated VM");
+  findings.fail(kCheck, standing.error().message, standing.error().hint);
 }
 
 }  // namespace slicer::runner::doctor

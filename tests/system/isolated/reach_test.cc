@@ -129,6 +129,45 @@ TEST_CASE("isolated reach: a bridge that was there before the set of bridges is 
   CHECK_FALSE(vm.pings(ip_of(bridged.result, 4)));
 }
 
+TEST_CASE("isolated reach: after a flush the next ADD closes bridges that slicer-bridge only uses") {
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
+  const Host host;
+  const Surroundings around;
+  (void)must("ip link add vms0 type bridge");  // not slicer-bridge's: no alias
+  (void)must("ip link set vms0 up");
+  const BridgeVm bridged;
+  const Vm before(sandbox_conf(), "vm-1");
+  Call check = before.how;
+  check.command = "CHECK";
+  const Json with_result = with(sandbox_conf(), "prevResult", before.result);
+  REQUIRE(call(with_result, check).ok());
+  if (is_legacy()) {
+    (void)must("iptables-legacy -t mangle -F");
+    (void)must("nft flush ruleset");
+  } else {
+    (void)must("nft flush ruleset");
+  }
+  CHECK_FALSE(call(with_result, check).ok());
+  const Vm vm(sandbox_conf(), "vm-2");
+  for (const Vm* each : {&before, &vm}) {
+    drop_rules(each->box.path());
+    REQUIRE(each->pings(Surroundings::kLanMachine));
+    CHECK_FALSE(each->pings(ip_of(bridged.result, 4)));
+  }
+  // Somebody takes the bridge alone.
+  if (is_legacy())
+    (void)must("iptables-legacy -t mangle -F slicer-iso-bridges");
+  else
+    (void)must("nft flush set inet slicer bridges");
+  const Netns box("vm-3-box");
+  check = call_in("ADD", box, "vm-3");
+  const Json third = add(sandbox_conf(), check);
+  check.command = "CHECK";
+  const Answer answer = call(with(sandbox_conf(), "prevResult", third), check);
+  CHECK(answer.code() == 105);
+  CHECK(answer.msg().find("'vms0'") != std::string::npos);
+}
+
 TEST_CASE("isolated reach: no container of a routed network with slicer-firewall, whichever came first") {
   if (const std::string missing = firewall::missing_tool(); !missing.empty()) SLICER_SKIP(missing);
   if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
