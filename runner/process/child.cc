@@ -51,8 +51,11 @@ Result<Child> Child::start(const ChildSpec& spec) {
   const pid_t pid = fork();
   if (pid < 0) return fail_errno(errno, "start '" + spec.argv.front() + "'");
   if (pid == 0) run(spec, argv.data(), parent);
-  // Not reaped yet, so the number is its own. By syscall(2): glibc 2.36's <sys/pidfd.h> lacks extern "C".
-  return Child(pid, UniqueFd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0))));
+  // Its own number yet, or, where SIGCHLD is ignored, that of nobody. By syscall(2): glibc 2.36's <sys/pidfd.h> lacks
+  // extern "C".
+  UniqueFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  const bool ended = !pidfd.valid() && errno == ESRCH;
+  return Child(ended ? -1 : pid, std::move(pidfd));
 }
 
 Child::Child(Child&& other) noexcept : pid_(std::exchange(other.pid_, -1)), pidfd_(std::move(other.pidfd_)) {}
@@ -69,20 +72,27 @@ Child::~Child() { end(); }
 
 void Child::end() {
   if (pid_ < 0) return;
-  (void)kill(pid_, SIGKILL);
+  signal(SIGKILL);
   (void)wait();
 }
 
 void Child::signal(int number) const {
-  if (pid_ > 0) (void)kill(pid_, number);
+  if (pid_ < 0) return;
+  // Where SIGCHLD is ignored an ended child is reaped by itself, and its number may be a stranger's.
+  if (pidfd_.valid())
+    (void)syscall(SYS_pidfd_send_signal, pidfd_.get(), number, nullptr, 0U);
+  else
+    (void)kill(pid_, number);
 }
 
 int Child::wait() {
-  int status = 0;
-  while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
+  siginfo_t ended{};
+  const idtype_t kind = pidfd_.valid() ? P_PIDFD : P_PID;
+  const id_t which = static_cast<id_t>(pidfd_.valid() ? pidfd_.get() : pid_);
+  while (waitid(kind, which, &ended, WEXITED) < 0 && errno == EINTR) {
   }
   pid_ = -1;
-  return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+  return ended.si_code == CLD_EXITED || ended.si_code == 0 ? ended.si_status : 128 + ended.si_status;
 }
 
 Result<Pipe> make_pipe() {

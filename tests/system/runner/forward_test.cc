@@ -2,17 +2,22 @@
 #include <doctest/doctest.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <fstream>
 
 #include "lib/addr/link_local.h"
 #include "runner/forward/guest_way.h"
 #include "runner/forward/relay.h"
+#include "runner/process/child.h"
 #include "tests/system/fixture/host.h"
 #include "tests/system/fixture/process.h"
 #include "tests/system/macvtap/macvtap_support.h"
@@ -121,7 +126,44 @@ struct Cable {
   }
 };
 
+/// In a namespace of process numbers: an ended child that nobody had to wait for, and its number given to another.
+int outlive_ended_child() {
+  (void)signal(SIGCHLD, SIG_IGN);
+  pid_t stranger = -1;
+  {
+    auto pipe = runner::make_pipe();
+    const auto child = runner::Child::start({.argv = {"/bin/cat"}, .in = pipe->read_end.get()});
+    if (!child) return 2;
+    pipe->write_end.reset();
+    pollfd ended{.fd = child->pidfd(), .events = POLLIN, .revents = 0};
+    if (poll(&ended, 1, 10000) != 1) return 3;
+    std::ofstream("/proc/sys/kernel/ns_last_pid") << 1;
+    stranger = fork();
+    if (stranger == 0) {
+      (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+      for (;;) (void)pause();
+    }
+    if (stranger != 2) return 4;
+  }
+  return kill(stranger, 0) == 0 ? 0 : 1;
+}
+
 }  // namespace
+
+TEST_CASE("child: one that has ended is not killed, whoever has its number") {
+  const pid_t outer = fork();
+  if (outer == 0) {
+    if (unshare(CLONE_NEWPID) != 0) _exit(5);
+    const pid_t inner = fork();
+    if (inner == 0) _exit(outlive_ended_child());
+    int status = 0;
+    (void)waitpid(inner, &status, 0);
+    _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 6);
+  }
+  int status = 0;
+  REQUIRE(waitpid(outer, &status, 0) == outer);
+  CHECK(WEXITSTATUS(status) == 0);
+}
 
 TEST_CASE("port forward: from the namespace that has a route to the guest by its TAP, else from the host") {
   const Cable cable;
