@@ -2,11 +2,9 @@
 
 #include <fmt/format.h>
 #include <poll.h>
-#include <unistd.h>
 
 #include <array>
 #include <cerrno>
-#include <climits>
 #include <csignal>
 
 #include "runner/process/child.h"
@@ -38,13 +36,6 @@ std::string proxy_command(const std::string& program, const std::string& vm, uns
   std::string text;
   for (const char c : quoted(program)) text.append(c == '%' ? 2 : 1, c);
   return fmt::format("ProxyCommand={} vm port-forward {} --stdio 22 --direct --wait {}", text, vm, wait_s);
-}
-
-Result<std::string> own_program() {
-  std::array<char, PATH_MAX> path = {};
-  const ssize_t size = readlink("/proc/self/exe", path.data(), path.size() - 1);
-  if (size < 0) return fail_errno(errno, "find this program");
-  return std::string(path.data(), static_cast<size_t>(size));
 }
 
 void add_options(std::vector<std::string>& argv, std::initializer_list<std::string> options) {

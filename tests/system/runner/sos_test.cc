@@ -149,6 +149,12 @@ TEST_CASE("sos: by hand it says what it is for") {
   const Outcome served = Runner::run("sos --inetd");
   CHECK(served.exit_code == 1);
   CHECK(served.err.find("stdin is no socket") != std::string::npos);
+  // Stronger than the command line's ForceCommand: a shell for whoever has a key.
+  put("/run/sshd_config", "PrintMotd no\nMatch User demo-1\nForceCommand none\n");
+  const Outcome strong =
+      run({"socat", "/dev/null", "EXEC:" + Runner::argv("")[0] + " sos --inetd --config /run/sshd_config"});
+  CHECK(strong.err.find("read '/run/sshd_config': line 2: 'Match' and 'Include' are not allowed here") !=
+        std::string::npos);
 }
 
 }  // namespace slicer::test

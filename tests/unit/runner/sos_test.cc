@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include "runner/sos/accounts.h"
+#include "runner/sos/console_sshd.h"
 
 namespace slicer::runner {
 
@@ -13,6 +14,15 @@ TEST_CASE("sos: an account for each VM, and none of the host's but sshd's own") 
         "root:*:0:0:console of this VM:/:/bin/sh\n"
         "sshd:x:105:65534::/run/sshd:/usr/sbin/nologin\n");
   CHECK(accounts_text({}, "root:x:0:0:root:/root:/bin/bash\nsshd2:x:1:1::/:/\n").error().kind == Kind::kNotFound);
+}
+
+TEST_CASE("sos: no configuration whose words would be stronger than the command line's") {
+  CHECK(check_sshd_config(""));
+  CHECK(check_sshd_config("# Match all\nForceCommand none\n  #Include x\nMatchless yes\nBanner Match"));
+  CHECK(check_sshd_config("PrintMotd no\nMatch all\n").error().message.starts_with("line 2: "));
+  for (const char* line : {"match all", "\tMATCH User x", " Match\tall", "Match=all", "\"Match\" all", "=Match all",
+                           "Match\"all\"", "Include /x", "include=/x", "x y\r\n Match all"})
+    CHECK_FALSE(check_sshd_config(line));
 }
 
 TEST_CASE("sos: which VM a session is for") {
