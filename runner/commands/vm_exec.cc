@@ -1,3 +1,5 @@
+#include <unistd.h>
+
 #include <CLI/App.hpp>
 #include <memory>
 
@@ -70,7 +72,7 @@ void register_vm_shell(CLI::App& vm, Context& context) {
   command.footer(
       "Examples:\n  slicer-run vm shell demo-1\nThe exit code is the shell's; 255 when there could be none.");
   command.callback([&context, options] {
-    options->ssh.terminal = true;
+    options->ssh.terminal = isatty(STDIN_FILENO) == 1;  // a pipe's end ends the shell, as a terminal's would not
     context.action = [&context, options]() -> Result<int> { return run_as_ssh(context, *options); };
   });
 }

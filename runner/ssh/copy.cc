@@ -1,5 +1,7 @@
 #include "runner/ssh/copy.h"
 
+#include <fmt/format.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -19,10 +21,15 @@ namespace {
 
 constexpr const char* kNoTar = "apt install tar";
 
-// $1: the target, $2: the name in the stream. A file gets its name when it is whole.
+// $1: the target, $2: the name in the stream, "." for a folder's content, $3: that folder's mode, for a new target. A
+// file gets its name when it is whole.
 constexpr const char* kReceive = R"(set -e
 d=${1:-.} n=$2
-if [ "$n" = . ]; then mkdir -p -- "$d"; fi
+if [ "$n" = . ] && [ ! -e "$d" ]; then
+  mkdir -p -m 700 -- "$d"
+  tar -xpof - -C "$d"
+  exec chmod "$3" "$d"
+fi
 if [ -d "$d" ]; then exec tar -xpof - -C "$d"; fi
 case $d in */) echo "'$d' is no folder" >&2; exit 1 ;; esac
 t=$(mktemp -d "$(dirname -- "$d")/.slicer-cp.XXXXXX")
@@ -41,6 +48,22 @@ std::string base_name(const std::string& path) { return std::filesystem::path(pa
 bool is_folder(const std::string& path) {
   std::error_code ignored;
   return std::filesystem::is_directory(path, ignored);
+}
+
+// The names in a folder, each with a zero behind it, to be read from the start. The folder itself is not among them:
+// with it tar would give its mode to a target that has one.
+Result<UniqueFd> names_in(const std::string& folder) {
+  std::string names;
+  std::error_code error;
+  for (std::filesystem::directory_iterator each(folder, error), end; !error && each != end; each.increment(error))
+    names += each->path().filename().string() + '\0';
+  if (error) return fail_errno(error.value(), "read folder '" + folder + "'");
+  UniqueFd file(memfd_create("names", MFD_CLOEXEC));
+  if (!file.valid()) return fail_errno(errno, "make a file in memory");
+  if (write(file.get(), names.data(), names.size()) != static_cast<ssize_t>(names.size()) ||
+      lseek(file.get(), 0, SEEK_SET) != 0)
+    return fail_errno(errno, "write a file in memory");
+  return file;
 }
 
 // Two programs, the first's output the second's input, to their ends.
@@ -147,9 +170,17 @@ Result<void> copy_in(const Settings& settings, const CopyWish& wish) {
   tar.argv = {TRY(find_program("tar", kNoTar)), "-C", source.folder, "-cf", "-"};
   // A name that is a link to a file is taken as the file.
   if (S_ISREG(info.st_mode)) tar.argv.emplace_back("-h");
-  tar.argv.insert(tar.argv.end(), {"--", source.name});
-  const ChildSpec ssh =
-      TRY(ssh_child(settings, wish, log, {"sh", "-c", kReceive, "slicer-run", wish.target, source.name}));
+  UniqueFd names;
+  if (source.name == ".") {
+    names = TRY(names_in(wish.source));
+    tar.in = names.get();
+    tar.argv.insert(tar.argv.end(), {"--null", "-T", "-"});
+  } else {
+    tar.argv.insert(tar.argv.end(), {"--", source.name});
+  }
+  const ChildSpec ssh = TRY(ssh_child(
+      settings, wish, log,
+      {"sh", "-c", kReceive, "slicer-run", wish.target, source.name, fmt::format("{:o}", info.st_mode & 07777U)}));
   const Ended ended = TRY(join(tar, ssh));
   tell(settings, wish, log, ended.receiver);
   return judge(ended.sender, ended.receiver);
