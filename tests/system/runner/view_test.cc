@@ -46,7 +46,7 @@ void copy_records(const std::string& first, int count) {
 
 }  // namespace
 
-TEST_CASE("runner list: group, hypervisor, uptime, CPU and memory; dead the moment the supervisor is") {
+TEST_CASE("runner list: group, hypervisor, uptime, CPU and memory, dead the moment the supervisor is") {
   const Machine machine;
   REQUIRE(Runner::start("demo-1").ok());
   const Json vm = Runner::vm("demo-1");
