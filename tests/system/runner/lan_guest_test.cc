@@ -111,7 +111,7 @@ TEST_CASE("guest lan: DHCP: the lease is shown and followed, a reservation holds
   (void)must("ip link set lan0 down");
   CHECK_FALSE(pings(lan.around.machine.path(), first.substr(0, first.find('/')), 1));
   (void)must("ip link set lan0 up");
-  CHECK(pings(lan.around.machine.path(), first.substr(0, first.find('/'))));
+  CHECK(eventually([&] { return pings(lan.around.machine.path(), first.substr(0, first.find('/')), 1); }, 10s));
   CHECK(Runner::vm("lan-1")["linkGone"] == false);
 
   // The router's owner reserves an address: the server refuses the old one.
