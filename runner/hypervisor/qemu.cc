@@ -7,10 +7,10 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstdlib>
 
 #include "lib/base/whole_file.h"
 #include "runner/hypervisor/boot_file.h"
+#include "runner/process/program_path.h"
 
 namespace slicer::runner {
 namespace {
@@ -77,18 +77,6 @@ std::string last_words(const std::string& path) {
     words += (words.empty() ? "" : "; ") + line;
   }
   return words.substr(0, kMax);
-}
-
-Result<std::string> find_program(const std::string& name) {
-  const char* path = std::getenv("PATH");
-  std::string_view rest = path != nullptr ? path : "/usr/local/bin:/usr/bin:/bin";
-  while (!rest.empty()) {
-    const size_t colon = rest.find(':');
-    const std::string candidate = std::string(rest.substr(0, colon)) + "/" + name;
-    if (candidate.front() == '/' && access(candidate.c_str(), X_OK) == 0) return candidate;
-    rest.remove_prefix(colon == std::string_view::npos ? rest.size() : colon + 1);
-  }
-  return fail(Kind::kNotFound, "find '" + name + "' on PATH: not there", "install it: apt install qemu-system");
 }
 
 struct SocketPair {
@@ -206,7 +194,7 @@ Result<void> Qemu::start(Machine machine) {
                             .kernel = files.kernel.get(),
                             .initrd = files.initrd.get(),
                             .disks = files.disk_numbers};
-  const std::string program = TRY(find_program(platform.program));
+  const std::string program = TRY(find_program(platform.program, "install it: apt install qemu-system"));
   ConfinedSpec spec{.argv = {program},
                     .descriptors = inherited(fds),
                     .log = machine.log,
