@@ -24,9 +24,6 @@ constexpr const char* kChains = "slicer-iso-";
 constexpr const char* kOwnLinks = "sl";
 constexpr const char* kComment = "slicer: isolated networks";
 
-constexpr IptPlace kPlace4{IptTable::kMangle, Family::kIpv4};
-constexpr IptPlace kPlace6{IptTable::kMangle, Family::kIpv6};
-
 addr::Cidr link_local() { return {.ip = addr::Ip(Family::kIpv4, 0xa9fe0000U), .prefix = 16}; }
 
 /// "slicer-iso-open", "slicer-iso-open-2"
@@ -122,13 +119,13 @@ IptImage own_part(const IptImage& image) {
 
 std::vector<IptPlace> places() {
   // Closed in both before anything is made that needs it: the order says which is first.
-  if (is_family_there(Family::kIpv6)) return {kPlace6, kPlace4};
-  return {kPlace4};
+  if (is_family_there(Family::kIpv6)) return {kMangle6, kMangle4};
+  return {kMangle4};
 }
 
 std::vector<IptPlace> standing_places() {
   std::vector<IptPlace> standing;
-  for (const IptPlace& place : {kPlace4, kPlace6})
+  for (const IptPlace& place : {kMangle4, kMangle6})
     if (is_in_use(place.family, place.table)) standing.push_back(place);
   return standing;
 }
@@ -159,7 +156,7 @@ IptRule isolation_bridge_rule(const MarkedBridge& bridge) {
 
 Result<bool> stands_in_legacy() {
   if (!is_in_use(Family::kIpv4, IptTable::kMangle)) return false;
-  return !TRY(read_own(kPlace4)).chains.empty();
+  return !TRY(read_own(kMangle4)).chains.empty();
 }
 
 Result<void> ensure_legacy_isolation(const std::function<Result<std::vector<MarkedBridge>>()>& bridges) {
@@ -187,7 +184,7 @@ Result<void> check_legacy_isolation() {
 
 Result<std::vector<MarkedBridge>> legacy_listed_bridges() {
   std::vector<MarkedBridge> bridges;
-  const IptImage own = TRY(read_own(kPlace4));
+  const IptImage own = TRY(read_own(kMangle4));
   const auto listed = own.chains.find(kIsolationBridgesChain);
   if (listed == own.chains.end()) return bridges;
   for (const IptRule& rule : listed->second)
@@ -218,12 +215,12 @@ Result<void> change_legacy_openings(const std::string& action, const OpeningPlan
     put_openings(plan(read_openings(own.chains)), wanted.chains);
     return difference_of(own, wanted);
   };
-  return change_places({kPlace4}, change).context(action);
+  return change_places({kMangle4}, change).context(action);
 }
 
 Result<std::vector<Pair>> legacy_openings() {
   if (!is_in_use(Family::kIpv4, IptTable::kMangle)) return std::vector<Pair>{};
-  return read_openings(TRY(read_own(kPlace4)).chains);
+  return read_openings(TRY(read_own(kMangle4)).chains);
 }
 
 Result<void> list_in_legacy(const std::vector<MarkedBridge>& bridges) {

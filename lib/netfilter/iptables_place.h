@@ -15,6 +15,9 @@ struct IptPlace {
   IptTable table = IptTable::kFilter;
   addr::Family family = addr::Family::kIpv4;
 };
+/// Where isolated networks have their rules.
+inline constexpr IptPlace kMangle4{IptTable::kMangle, addr::Family::kIpv4};
+inline constexpr IptPlace kMangle6{IptTable::kMangle, addr::Family::kIpv6};
 
 /// What is to change, of what stands. Asked anew for each reading.
 using IptPlan = std::function<IptChange(const IptImage& standing)>;

@@ -34,9 +34,6 @@ constexpr const char* kOutput = "slicer-vm-out";
 constexpr uint8_t kEchoRequest = 8;  // RFC 792
 constexpr size_t kMaxLogPrefix = 63;
 
-constexpr IptPlace kPlace4{IptTable::kMangle, Family::kIpv4};
-constexpr IptPlace kPlace6{IptTable::kMangle, Family::kIpv6};
-
 constexpr const char* kOwnNamespace = "/proc/thread-self/ns/net";
 
 /// While it lives the thread is in the table's namespace: libiptc opens its socket where the thread is.
@@ -179,8 +176,8 @@ class LegacyVmTable final : public VmTableStore {
     if (standing && *standing != rules.owner.mark() && (!abandoned || !TRY(abandoned())))
       return foreign_vm_table(action + ": a table", *standing);
     const Visit visit = TRY(Visit::enter(ns_.get()));
-    std::vector<IptPlace> places{kPlace4};
-    if (is_family_there(Family::kIpv6)) places.insert(places.begin(), kPlace6);
+    std::vector<IptPlace> places{kMangle4};
+    if (is_family_there(Family::kIpv6)) places.insert(places.begin(), kMangle6);
     return change_places(
                places,
                [&](const IptImage& image) { return difference_of(own_part(image), wanted_of(image.family, rules)); })
@@ -198,7 +195,7 @@ class LegacyVmTable final : public VmTableStore {
   Result<void> remove(const std::string& mark) override {
     const Visit visit = TRY(Visit::enter(ns_.get()));
     std::vector<IptPlace> places;
-    for (const IptPlace& place : {kPlace4, kPlace6}) {
+    for (const IptPlace& place : {kMangle4, kMangle6}) {
       if (!is_in_use(place.family, place.table)) continue;
       const Result<IptImage> own = read_own(place, Detail::kNoPolicies);
       if (!own && own.error().kind == Kind::kUnsupportedKernel) continue;
@@ -218,7 +215,7 @@ class LegacyVmTable final : public VmTableStore {
  private:
   /// IPv6 is written first and removed last: a killed call may have left it alone.
   static Result<std::optional<std::string>> standing_mark() {
-    for (const IptPlace& place : {kPlace4, kPlace6}) {
+    for (const IptPlace& place : {kMangle4, kMangle6}) {
       if (!is_in_use(place.family, place.table)) continue;
       const Result<IptImage> own = read_own(place, Detail::kNoPolicies);
       // Without libiptc nobody has written here; who has to write gets the error then.
@@ -232,7 +229,7 @@ class LegacyVmTable final : public VmTableStore {
   static Result<std::string> fault_of(const VmTableRules& rules, VmTableCheck what) {
     for (const Family family : {Family::kIpv4, Family::kIpv6}) {
       if (!is_family_there(family)) continue;
-      const IptPlace place = family == Family::kIpv4 ? kPlace4 : kPlace6;
+      const IptPlace place = family == Family::kIpv4 ? kMangle4 : kMangle6;
       if (!is_in_use(family, place.table)) return "it is gone";
       IptImage standing = TRY(read_own(place, Detail::kAll));
       const std::optional<std::string> mark = mark_in(standing);
