@@ -1,8 +1,7 @@
-// Host groups with real guests. SLICER_TEST_IMAGE: the folder that scripts/guest-image made.
+// Host groups with real guests.
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 
 #include "tests/system/runner/group_support.h"
@@ -17,13 +16,11 @@ bool reaches(const std::string& vm, const std::string& to) { return Runner::gues
 }  // namespace
 
 TEST_CASE("guest groups: isolated guests reach the internet and nothing else that is closed") {
-  if (std::getenv("SLICER_TEST_IMAGE") == nullptr)
-    SLICER_SKIP("SLICER_TEST_IMAGE is not set: scripts/guest-image makes the demo guest");
+  SLICER_NEEDS_DEMO_IMAGE();
   const Host host;
   const Surroundings surroundings;
   const Runner runner;
-  std::filesystem::create_directories("/var/lib/slicer/images");
-  std::filesystem::create_symlink(std::getenv("SLICER_TEST_IMAGE"), "/var/lib/slicer/images/demo");
+  Runner::install_demo_image();
   const std::string lan_machine = std::string(Surroundings::kLanMachine) + "/32";
   const Outcome made = Runner::run("new sandbox --net=isolated --count=2 --drop " + lan_machine);
   REQUIRE(made.ok());
@@ -47,14 +44,12 @@ TEST_CASE("guest groups: isolated guests reach the internet and nothing else tha
 }
 
 TEST_CASE("guest groups: twenty VMs of one group side by side, and nothing of them stays") {
-  if (std::getenv("SLICER_TEST_IMAGE") == nullptr)
-    SLICER_SKIP("SLICER_TEST_IMAGE is not set: scripts/guest-image makes the demo guest");
+  SLICER_NEEDS_DEMO_IMAGE();
   const Host host;
   const Surroundings surroundings;
   const Runner runner;
-  std::filesystem::create_directories("/var/lib/slicer/images");
   std::filesystem::create_directories("/var/lib/cni/results");
-  std::filesystem::create_symlink(std::getenv("SLICER_TEST_IMAGE"), "/var/lib/slicer/images/demo");
+  Runner::install_demo_image();
   write_text(kGroupFile, groups_text("    - {name: farm, count: 20, ram_mb: 96, network: {mode: isolated}}\n"));
   const std::string before = group_leftovers();
   const std::string links = must("ip -o link");

@@ -1,9 +1,8 @@
-// The demo guest on the conflists as they are shipped. SLICER_TEST_IMAGE: the folder that scripts/guest-image made.
+// The demo guest on the conflists as they are shipped.
 #include <doctest/doctest.h>
 
 #include <csignal>
 #include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 
 #include "tests/system/runner/runner_support.h"
@@ -20,13 +19,9 @@ struct Machine {
   Machine() {
     for (const char* list : {"51-slicer.conflist", "52-slicer-private.conflist"})
       std::filesystem::copy(std::string(SLICER_CONFLIST_DIR) + "/" + list, "/etc/cni/net.d/");
-    // A link, so that the runner finds the image where it is installed.
-    std::filesystem::create_directories("/var/lib/slicer/images");
-    std::filesystem::create_symlink(std::getenv("SLICER_TEST_IMAGE"), "/var/lib/slicer/images/demo");
+    Runner::install_demo_image();
   }
 };
-
-bool has_image() { return std::getenv("SLICER_TEST_IMAGE") != nullptr; }
 
 std::string address(const std::string& name) {
   const std::string cidr = Runner::vm(name)["addresses"][0];
@@ -51,7 +46,7 @@ std::string page(const std::string& name) {
 }  // namespace
 
 TEST_CASE("guest: the demo guest boots, answers, serves its page and shuts down") {
-  if (!has_image()) SLICER_SKIP("SLICER_TEST_IMAGE is not set: scripts/guest-image makes the demo guest");
+  SLICER_NEEDS_DEMO_IMAGE();
   const Machine machine;
   for (const char* network : {"slicer", "slicer-private"}) {
     CAPTURE(network);
@@ -73,7 +68,7 @@ TEST_CASE("guest: the demo guest boots, answers, serves its page and shuts down"
 }
 
 TEST_CASE("guest: the shell on the console") {
-  if (!has_image()) SLICER_SKIP("SLICER_TEST_IMAGE is not set: scripts/guest-image makes the demo guest");
+  SLICER_NEEDS_DEMO_IMAGE();
   const Machine machine;
   REQUIRE(Runner::run("vm new demo-1").ok());
   REQUIRE(answers("demo-1"));
@@ -85,7 +80,7 @@ TEST_CASE("guest: the shell on the console") {
 }
 
 TEST_CASE("guest: the supervisor killed, the guest's address is free and its network works for the next") {
-  if (!has_image()) SLICER_SKIP("SLICER_TEST_IMAGE is not set: scripts/guest-image makes the demo guest");
+  SLICER_NEEDS_DEMO_IMAGE();
   const Machine machine;
   REQUIRE(Runner::run("vm new demo-1").ok());
   const Json vm = Runner::vm("demo-1");

@@ -1,9 +1,6 @@
 // A real guest in each column of slicer-isolated: it tries by itself what it can reach, all of them side by side.
-// SLICER_TEST_IMAGE: the folder that scripts/guest-image made.
 #include <doctest/doctest.h>
 
-#include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <map>
 #include <memory>
@@ -105,8 +102,7 @@ class Asking {
 
 struct World {
   World() {
-    std::filesystem::create_directories("/var/lib/slicer/images");
-    std::filesystem::create_symlink(std::getenv("SLICER_TEST_IMAGE"), "/var/lib/slicer/images/demo");
+    Runner::install_demo_image();
     (void)must("ip addr add 169.254.169.254/32 dev lan0", around.machine.path());
     (void)must("ip route add 169.254.169.254 via 198.51.100.3");
     for (const std::string& netns :
@@ -130,8 +126,7 @@ struct World {
 }  // namespace
 
 TEST_CASE("guest isolated: a real guest in every column reaches what its lists say and nothing of the host") {
-  if (std::getenv("SLICER_TEST_IMAGE") == nullptr)
-    SLICER_SKIP("SLICER_TEST_IMAGE is not set: scripts/guest-image makes the demo guest");
+  SLICER_NEEDS_DEMO_IMAGE();
   const World world;
   const Outcome up = Runner::run("up --detach /run/columns.yaml");
   INFO(up.out << up.err);

@@ -1,8 +1,6 @@
-// Real guests as devices of a LAN whose router runs dnsmasq. SLICER_TEST_IMAGE: the folder that scripts/guest-image
-// made.
+// Real guests as devices of a LAN whose router runs dnsmasq.
 #include <doctest/doctest.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <optional>
 
@@ -20,10 +18,7 @@ struct Lan {
   Runner runner;
   std::optional<Background> dnsmasq = {};
 
-  Lan() {
-    std::filesystem::create_directories("/var/lib/slicer/images");
-    std::filesystem::create_symlink(std::getenv("SLICER_TEST_IMAGE"), "/var/lib/slicer/images/demo");
-  }
+  Lan() { Runner::install_demo_image(); }
 
   /// With one more option; what was leased before is forgotten.
   void serve(const std::string& option = {}) {
@@ -80,8 +75,7 @@ void boot(const std::string& options, const std::string& vm, const std::string& 
 }  // namespace
 
 TEST_CASE("guest lan: DHCP: the lease is shown and followed, a reservation holds, the host gets in by a port forward") {
-  if (std::getenv("SLICER_TEST_IMAGE") == nullptr)
-    SLICER_SKIP("SLICER_TEST_IMAGE is not set: scripts/guest-image makes the demo guest");
+  SLICER_NEEDS_DEMO_IMAGE();
   Lan lan;
   lan.serve();
   boot("--count=1", "lan-1");
@@ -130,8 +124,7 @@ TEST_CASE("guest lan: DHCP: the lease is shown and followed, a reservation holds
 }
 
 TEST_CASE("guest lan: static addresses, lists, VM to VM, and both ways in") {
-  if (std::getenv("SLICER_TEST_IMAGE") == nullptr)
-    SLICER_SKIP("SLICER_TEST_IMAGE is not set: scripts/guest-image makes the demo guest");
+  SLICER_NEEDS_DEMO_IMAGE();
   const Lan lan;
   boot(
       "--count=2 --parent=lan0 --cidr=198.51.100.0/24 --range=198.51.100.220-198.51.100.221 --drop 0.0.0.0/0 "

@@ -2,7 +2,6 @@
 #include <doctest/doctest.h>
 #include <unistd.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
@@ -19,8 +18,7 @@ struct Machine {
 
   Machine() {
     std::filesystem::copy(std::string(SLICER_CONFLIST_DIR) + "/51-slicer.conflist", "/etc/cni/net.d/");
-    std::filesystem::create_directories("/var/lib/slicer/images");
-    std::filesystem::create_symlink(std::getenv("SLICER_TEST_IMAGE"), "/var/lib/slicer/images/demo");
+    Runner::install_demo_image();
   }
 };
 
@@ -41,8 +39,7 @@ bool shows(const std::string& file, const std::string& text) {
 }  // namespace
 
 TEST_CASE("life guest: what a guest writes on its disk outlives stop, start and restart, and the image stays") {
-  if (std::getenv("SLICER_TEST_IMAGE") == nullptr)
-    SLICER_SKIP("SLICER_TEST_IMAGE is not set: scripts/guest-image makes the demo guest");
+  SLICER_NEEDS_DEMO_IMAGE();
   const Machine machine;
   std::ofstream("/run/base.img") << "of-the-image";
   std::filesystem::resize_file("/run/base.img", 1 << 20);

@@ -16,11 +16,7 @@
 namespace slicer::test {
 namespace {
 
-struct Machine {
-  Machine() { Runner::use_stand_in(); }
-  Host host;
-  Runner runner;
-};
+using Machine = StandInMachine;
 
 const std::string kKept = "/var/lib/slicer/vms/demo-1";
 

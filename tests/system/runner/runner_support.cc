@@ -124,6 +124,14 @@ void Runner::use_stand_in() {
   if (setenv("PATH", path.c_str(), 1) != 0) give_up("setenv PATH");
 }
 
+bool Runner::has_demo_image() { return std::getenv("SLICER_TEST_IMAGE") != nullptr; }
+
+void Runner::install_demo_image() {
+  // A link, so that the runner finds the image where it is installed.
+  std::filesystem::create_directories("/var/lib/slicer/images");
+  std::filesystem::create_symlink(std::getenv("SLICER_TEST_IMAGE"), "/var/lib/slicer/images/demo");
+}
+
 Outcome Runner::run(const std::string& line, const std::string& in) {
   return test::run(argv(line), {.in = in, .deadline = std::chrono::seconds(60)});
 }

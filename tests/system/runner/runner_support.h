@@ -42,6 +42,10 @@ class Runner {
   /// Waits until its console has shown `text`.
   [[nodiscard]] static bool says(const std::string& name, const std::string& text);
 
+  /// Real guests can be booted: SLICER_TEST_IMAGE is the folder that scripts/guest-image made.
+  [[nodiscard]] static bool has_demo_image();
+  /// That folder is the image of VMs that name none.
+  static void install_demo_image();
   /// Runs a line in the shell of the demo guest's console; whether it succeeded.
   [[nodiscard]] static bool guest_does(const std::string& vm, const std::string& line);
 
@@ -57,4 +61,15 @@ bool exists(const std::string& path);
 std::string contents(const std::string& path);
 bool runs(pid_t pid);  ///< a zombie does not
 
+/// What use_stand_in() is about, from the case's beginning.
+struct StandInMachine {
+  StandInMachine() { Runner::use_stand_in(); }
+  Host host;
+  Runner runner;
+};
+
 }  // namespace slicer::test
+
+/// Leaves a case that boots a real guest as skipped where there is no image of one.
+#define SLICER_NEEDS_DEMO_IMAGE() \
+  if (!Runner::has_demo_image()) SLICER_SKIP("SLICER_TEST_IMAGE is not set: scripts/guest-image makes the demo guest")

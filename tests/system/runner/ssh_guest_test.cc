@@ -1,8 +1,7 @@
-// The ways into a real guest: exec, cp, shell, forward. SLICER_TEST_IMAGE: the folder that scripts/guest-image made.
+// The ways into a real guest: exec, cp, shell, forward.
 #include <doctest/doctest.h>
 #include <sys/stat.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
@@ -20,13 +19,10 @@ struct Machine {
   Machine() {
     for (const auto& list : std::filesystem::directory_iterator(SLICER_CONFLIST_DIR))
       std::filesystem::copy(list.path(), "/etc/cni/net.d/");
-    std::filesystem::create_directories("/var/lib/slicer/images");
-    std::filesystem::create_symlink(std::getenv("SLICER_TEST_IMAGE"), "/var/lib/slicer/images/demo");
+    Runner::install_demo_image();
     std::filesystem::create_directories("/run/files");
   }
 };
-
-bool has_image() { return std::getenv("SLICER_TEST_IMAGE") != nullptr; }
 
 /// `vm exec demo-1 [OPTIONS] -- COMMAND…`, each word as it stands.
 Outcome in_guest(const std::vector<std::string>& command, const std::string& in = {}, const std::string& options = {}) {
@@ -182,7 +178,7 @@ void check_forwards() {
 }  // namespace
 
 TEST_CASE("guest ssh: exec, shell, cp and forward on a bridge") {
-  if (!has_image()) SLICER_SKIP("SLICER_TEST_IMAGE is not set: scripts/guest-image makes the demo guest");
+  SLICER_NEEDS_DEMO_IMAGE();
   const Machine machine;
   put("/run/demo.yaml",
       "config:\n"
@@ -213,7 +209,7 @@ TEST_CASE("guest ssh: exec, shell, cp and forward on a bridge") {
 }
 
 TEST_CASE("guest ssh: an isolated guest, too") {
-  if (!has_image()) SLICER_SKIP("SLICER_TEST_IMAGE is not set: scripts/guest-image makes the demo guest");
+  SLICER_NEEDS_DEMO_IMAGE();
   const Machine machine;
   REQUIRE(Runner::run("vm new demo-1 --network slicer-isolated").ok());
   CHECK(in_guest({"hostname"}).out == "demo-1\n");
