@@ -72,6 +72,15 @@ std::string fdb_action(const char* verb, int port, const addr::Mac& mac) {
   return std::string(verb) + " FDB entry '" + mac.text() + "' of " + port_text(port);
 }
 
+/// The address has an entry already: of a guest that is gone, learned, or ours. Or of a guest that is there.
+Result<void> take_over_neighbour(RouteSocket& ns, const PortGuest& guest, const addr::Ip& ip) {
+  const std::optional<Neighbour> found = TRY(find_neighbour(ns, guest.bridge, ip));
+  if (found && found->permanent && found->mac != guest.mac &&
+      TRY(find_fdb_port(ns, guest.bridge, found->mac, guest.vlan)))
+    return fail(Kind::kExists, "address '" + ip.text() + "' is another guest's: '" + found->mac.text() + "' has it");
+  return ensure_neighbour(ns, {.device = guest.bridge, .ip = ip, .mac = guest.mac});
+}
+
 }  // namespace
 
 Result<void> set_port_flags(RouteSocket& ns, int port, const PortFlags& flags) {
@@ -103,16 +112,23 @@ Result<void> attach_port_guest(RouteSocket& ns, const PortGuest& guest) {
   requests.push_back(fdb_request(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, guest.port, guest.mac, guest.vlan));
   actions.push_back(fdb_action("set", guest.port, guest.mac));
   for (const addr::Ip& ip : guest.ips) {
-    requests.push_back(neighbour_request({.device = guest.bridge, .ip = ip, .mac = guest.mac}));
+    requests.push_back(neighbour_request({.device = guest.bridge, .ip = ip, .mac = guest.mac}, NLM_F_EXCL));
     actions.push_back("set neighbour '" + ip.text() + "' on link " + std::to_string(guest.bridge));
   }
-  for (Result<void>& each : TRY(ns.transact_all(requests, actions))) TRY(std::move(each));
+  std::vector<Result<void>> done = TRY(ns.transact_all(requests, actions));
+  const size_t before_ips = done.size() - guest.ips.size();
+  for (size_t i = 0; i < done.size(); ++i) {
+    const bool taken = i >= before_ips && !done[i] && done[i].error().kind == Kind::kExists;
+    TRY(taken ? take_over_neighbour(ns, guest, guest.ips[i - before_ips]) : std::move(done[i]));
+  }
   return {};
 }
 
 Result<void> remove_port_guest(RouteSocket& ns, const PortGuest& guest) {
   Result<void> first = delete_fdb_entry(ns, guest.port, guest.mac, guest.vlan);
   for (const addr::Ip& ip : guest.ips) {
+    const std::optional<Neighbour> found = TRY(find_neighbour(ns, guest.bridge, ip));
+    if (!found || found->mac != guest.mac) continue;  // another guest's
     Result<void> done = delete_neighbour(ns, guest.bridge, ip);
     if (first && !done) first = std::move(done);
   }

@@ -40,9 +40,11 @@ struct PortGuest {
   PortFlags flags = {};
 };
 /// Port flags, FDB entry and neighbour entries in one send. On an error the caller undoes it with remove_port_guest()
-/// and by deleting the port. Errors: as RouteSocket.
+/// and by deleting the port. Errors: as RouteSocket; kExists: an address has a permanent neighbour entry with another
+/// MAC, which is on a port of the bridge.
 Result<void> attach_port_guest(RouteSocket& ns, const PortGuest& guest);
-/// Removes FDB and neighbour entries, if they are there; the FDB entry dies with its port anyway.
+/// Removes FDB and neighbour entries, if they are there and have the guest's MAC; the FDB entry dies with its port
+/// anyway.
 Result<void> remove_port_guest(RouteSocket& ns, const PortGuest& guest);
 
 /// A static FDB entry of a port. ensure_ makes or overwrites.

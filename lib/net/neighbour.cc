@@ -70,16 +70,16 @@ Result<std::vector<Neighbour>> list(RouteSocket& ns, int device, uint8_t flags) 
 
 }  // namespace
 
-Message neighbour_request(const Neighbour& neighbour) {
+Message neighbour_request(const Neighbour& neighbour, int flag) {
   ndmsg head = header_of(neighbour.device, neighbour.ip);
   head.ndm_state = NUD_PERMANENT;
-  Message request(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, 128);
+  Message request(RTM_NEWNEIGH, NLM_F_CREATE | flag, 128);
   request.header(head).ip(NDA_DST, neighbour.ip).mac(NDA_LLADDR, neighbour.mac).u8(NDA_PROTOCOL, kNeighbourProtocol);
   return request;
 }
 
 Result<void> ensure_neighbour(RouteSocket& ns, const Neighbour& neighbour) {
-  Message request = neighbour_request(neighbour);
+  Message request = neighbour_request(neighbour, NLM_F_REPLACE);
   return ns.transact(request, "set neighbour " + place(neighbour.device, neighbour.ip));
 }
 

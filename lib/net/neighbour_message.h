@@ -6,6 +6,7 @@
 
 namespace slicer::net {
 
-Message neighbour_request(const Neighbour& neighbour);
+/// NLM_F_REPLACE: over what is there. NLM_F_EXCL: kExists when anything is.
+Message neighbour_request(const Neighbour& neighbour, int flag);
 
 }  // namespace slicer::net

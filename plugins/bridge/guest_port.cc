@@ -53,6 +53,15 @@ Result<void> refuse_taken_mac(Call& call, const Bridge& bridge, const GuestPlan&
               "ask for another MAC, or remove the attachment that has it");
 }
 
+/// Each network's IPAM knows of its own attachments only. The kernel's entry on the bridge is the one place where all
+/// meet.
+Error explain_taken(const Call& call, Error error) {
+  error.message =
+      fmt::format("attach '{}' to bridge '{}': {}", call.attachment.ifname, call.config.bridge, error.message);
+  error.hint = "give networks on one bridge separate ranges, or a bridge each";
+  return error;
+}
+
 std::vector<net::PortVlan> vlans_of(const Config& config) {
   if (config.vlan != 0) return {{.id = config.vlan, .pvid = true, .untagged = true}};
   std::vector<net::PortVlan> vlans;
@@ -115,7 +124,10 @@ Result<void> attach_guest(Call& call, const Bridge& bridge, int port, const Gues
   net::PortGuest entry = port_guest(call.config, bridge, port, guest);
   entry.flags = flags;
   undo.push("remove guest's entries", [&call, entry] { return net::remove_port_guest(call.host, entry); });
-  return net::attach_port_guest(call.host, entry);
+  Result<void> attached = net::attach_port_guest(call.host, entry);
+  if (!attached && attached.error().kind == Kind::kExists)
+    return std::unexpected(explain_taken(call, attached.error()));
+  return attached;
 }
 
 Result<void> check_guest(Call& call, const Bridge& bridge, int port, const GuestPlan& guest) {

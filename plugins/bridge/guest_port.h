@@ -9,7 +9,7 @@ namespace slicer::bridge {
 
 /// Flags, VLANs, static FDB entry and permanent neighbour entries of `port`. A container's MAC may change later (the
 /// tuning plugin): it gets the entries only with macspoofchk. Error: kExists when the MAC that the call asks for is
-/// another port's.
+/// another port's, or an address another guest's.
 Result<void> attach_guest(Call& call, const Bridge& bridge, int port, const GuestPlan& guest, Undo& undo);
 /// VLANs of a port, as the configuration has them.
 Result<void> set_port_vlans(Call& call, int port);

@@ -244,6 +244,39 @@ TEST_CASE("bridge host: names, MAC and owner are what the call asks for") {
   CHECK(twice.msg().find("02:00:5e:00:53:77") != std::string::npos);
 }
 
+TEST_CASE("bridge host: two networks on one bridge never give one address to two guests, in either placement") {
+  for (const bool in_host : {true, false}) {
+    CAPTURE(in_host);
+    const Host host;
+    const Netns first_ns("first");
+    const Netns second_ns("second");
+    const Json conf = dual_conf();
+    Json other = dual_conf();
+    other["name"] = "other";
+    const Call first = in_host ? host_call("ADD") : private_call("ADD", first_ns);
+    const Call second = in_host ? host_call("ADD", "vm-2", "vmtap1") : private_call("ADD", second_ns, "vm-2");
+    const auto as = [](Call how, const char* command) { return how.command = command, how; };
+    const Json result = add(conf, first);
+    const std::string neighbours = must("ip neigh show dev slicer0 nud permanent");
+    const Answer refused = call(other, second);
+    INFO(refused.text());
+    REQUIRE_FALSE(refused.ok());
+    CHECK(refused.msg().find("to bridge 'slicer0': address '" + ip_of(result, 4) + "' is another guest's") !=
+          std::string::npos);
+    // The first guest keeps what it has.
+    CHECK(must("ip neigh show dev slicer0 nud permanent") == neighbours);
+    Json check = conf;
+    check["prevResult"] = result;
+    CHECK(call(check, as(first, "CHECK")).ok());
+    // And where it is gone the address is free. The pool of the other network goes on behind what was refused.
+    if (in_host) (void)must("ip link del vmtap0");  // as a DEL killed after its first step
+    if (!in_host) CHECK(call(conf, as(first, "DEL")).ok());
+    Call again = second;
+    again.args = "IP=" + ip_of(result, 4);
+    CHECK(ip_of(add(other, again), 4) == ip_of(result, 4));
+  }
+}
+
 TEST_CASE("bridge host: the same VM gets the same MAC again, and the bridge keeps its own") {
   const Host host;
   const Json first = add(demo_conf(), host_call("ADD"));
