@@ -40,6 +40,15 @@ Result<VmRequest> wanted_vm(const Settings& settings, const GroupPlan& plan, uns
   return make_request(settings, spec);
 }
 
+// QEMU locks a disk that its guest writes on: the second VM would fail, and for a reason that only QEMU knows.
+Result<void> check_disk(const HostGroup& group, const VmRequest& wanted) {
+  if (group.count < 2 || wanted.boot.disk.empty() || group.storage_bytes != 0) return {};
+  return fail(Kind::kInvalidConfig,
+              fmt::format("host group '{}': {} VMs cannot share the image's disk '{}'", group.name, group.count,
+                          wanted.boot.disk),
+              "give each a disk of its own over it, \"storage: 10G\", or set \"count: 1\"");
+}
+
 void plan_running(const VmRecord& record, VmRequest wanted, bool recreate, GroupPlan& plan) {
   const std::vector<std::string> changed = changed_keys(record, wanted);
   if (changed.empty() || !recreate) {
@@ -76,6 +85,7 @@ Result<GroupPlan> plan_group(const Settings& settings, const HostGroup& group, c
   if (group.network) TRY(check_clashes(plan.network, alive));
   for (unsigned number = 1; number <= group.count; ++number) {
     VmRequest wanted = TRY(wanted_vm(settings, plan, number, file));
+    TRY(check_disk(group, wanted));
     const auto found = std::ranges::find(alive, wanted.name, &VmRecord::name);
     if (found == alive.end()) {
       plan.coming.push_back(std::move(wanted));

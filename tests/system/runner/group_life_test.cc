@@ -8,6 +8,7 @@
 #include <array>
 #include <csignal>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <optional>
 
@@ -263,6 +264,25 @@ TEST_CASE("runner down: disks stay until they are told to go") {
   CHECK(Runner::run("down vm --rm").ok());
   CHECK(vm_names().empty());
   CHECK_FALSE(exists("/var/lib/slicer/vms/vm-1"));
+}
+
+TEST_CASE("runner up: VMs that would share the image's disk are refused before anything is made") {
+  const GroupHost machine;
+  std::ofstream("/run/image/disk.img") << "a disk";
+  std::filesystem::resize_file("/run/image/disk.img", 1U << 20U);
+  write_groups(group_text("vm", 2, kBridgeGroup));
+  const Outcome refused = up();
+  CHECK(refused.exit_code == 1);
+  CHECK_MESSAGE(refused.err ==
+                    "slicer-run: host group 'vm': 2 VMs cannot share the image's disk "
+                    "'/run/image/disk.img'\nslicer-run: hint: give each a disk of its own over it, "
+                    "\"storage: 10G\", or set \"count: 1\"\n",
+                refused.err);
+  CHECK(vm_names().empty());
+  write_groups(group_text("vm", 2, "      storage: 64M\n" + std::string(kBridgeGroup)));
+  const Outcome made = up();
+  CHECK_MESSAGE(made.ok(), made.err);
+  CHECK(Runner::run("down vm --rm").ok());
 }
 
 TEST_CASE("runner up: a bridge group without a gateway gets a free subnet, and the same one after a reboot") {
