@@ -1,0 +1,95 @@
+#include <algorithm>
+#include <map>
+
+#include "tests/system/conformance/requirement.h"
+
+namespace slicer::test::conformance {
+namespace {
+
+std::vector<Requirement>& store() {
+  static std::vector<Requirement> all;
+  return all;
+}
+
+std::string key(const Requirement& requirement) { return requirement.section + ": " + requirement.text; }
+
+/// Which plugins, in as few words as can be.
+std::string who(const Requirement& requirement) {
+  std::string names;
+  bool all = true;
+  for (const Subject& each : subjects()) {
+    if (requirement.applies(each))
+      names += (names.empty() ? "" : ", ") + std::string(each.name).substr(std::string("slicer-").size());
+    else
+      all = false;
+  }
+  return all ? "all plugins" : names;
+}
+
+constexpr const char* kHead = R"(# Conformance
+
+What the [CNI specification](https://github.com/containernetworking/cni/blob/main/SPEC.md) 1.1.0 and its
+[conventions](https://github.com/containernetworking/cni/blob/main/CONVENTIONS.md) ask of plugins and runtimes, and where
+it is tested. Each line is a test that runs with every change: over all plugins that are named, with the built binaries
+and the real kernel. This page is made of the suite in `tests/system/conformance` by `scripts/conformance`, and the suite
+fails when the page is not what it would make.
+
+- The sentences are told in our words, under the specification's sections.
+- The word of the second column is the specification's; "is" stands where it states without such a word.
+- "held" was tried on each plugin of its line; for nearly all of them a plugin that is wrong on purpose was seen to
+  fail the same test. "differs" says what we do instead, and the test shows that.
+- A line with a file's name is proved there.
+
+)";
+
+}  // namespace
+
+const std::vector<Requirement>& requirements() { return store(); }
+
+bool enroll(Requirement requirement) {
+  store().push_back(std::move(requirement));
+  return true;
+}
+
+Verdict prove(const Requirement& requirement, const Subject& subject, const std::string& distortion) {
+  Verdict verdict;
+  try {
+    Stage stage(subject, distortion);
+    requirement.prove(stage, verdict);
+  } catch (const Unprovable&) {  // the verdict has it
+  }
+  return verdict;
+}
+
+void check_requirement(const char* name) {
+  const auto found = std::ranges::find_if(store(), [&](const Requirement& each) { return key(each) == name; });
+  REQUIRE(found != store().end());
+  for (const Subject& each : subjects()) {
+    if (!found->applies(each)) continue;
+    for (const std::string& violation : prove(*found, each).violations())
+      FAIL_CHECK(std::string(each.name) << ": " << violation);
+  }
+  for (const std::string& distortion : found->extra.broken_by) {
+    const auto first = std::ranges::find_if(subjects(), found->applies);
+    REQUIRE(first != subjects().end());
+    CHECK_MESSAGE(!prove(*found, *first, distortion).violations().empty(),
+                  first->name << " distorted by '" << distortion << "' passes: the test proves nothing");
+  }
+}
+
+std::string document() {
+  std::map<std::string, std::string> sections;
+  for (const Requirement& each : store())
+    sections[each.section] += "| " + each.text + " | " + each.level + " | " + who(each) + " | " +
+                              (each.extra.differs.empty() ? "held" : "differs: " + each.extra.differs) + " |\n";
+  for (const NamedRequirement& each : named_requirements())
+    sections[each.section] +=
+        "| " + each.text + " | " + each.level + " | " + each.who + " | held: `tests/" + each.file + "` |\n";
+  std::string text = kHead;
+  for (const auto& [title, rows] : sections)
+    text += "## Section " + title + "\n\n| requirement | word | of | result |\n|---|---|---|---|\n" + rows + "\n";
+  text.pop_back();
+  return text;
+}
+
+}  // namespace slicer::test::conformance
