@@ -12,53 +12,6 @@ import (
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 )
 
-// placements are where a runtime may want the interface of an attachment.
-var placements = []struct {
-	name, file, ifname string
-	netns              func(t *testing.T, id string) string
-	vm                 bool
-}{
-	{"TAP in the host's namespace", "51-slicer.conflist", "vmtap0",
-		func(*testing.T, string) string { return hostNetns }, true},
-	{"TAP in a private namespace", "51-slicer.conflist", "tap0", newNetns, true},
-	{"private network", "52-slicer-private.conflist", "tap0", newNetns, true},
-	{"container", "53-slicer-containers.conflist", "eth0", newNetns, false},
-}
-
-// Every ready conflist under libcni, with all verbs, once per placement.
-func TestShippedNetworks(t *testing.T) {
-	for _, place := range placements {
-		t.Run(place.name, func(t *testing.T) {
-			onOwnHost(t, func() {
-				list := shipped(t, place.file)
-				delete(list, "disableGC")
-				n := load(t, list)
-				check(t, n.status())
-				before := links(t, hostNetns)
-				netns := place.netns(t, "a")
-				rt := at("a", netns, place.ifname)
-				result := n.add(rt)
-				mustEqual(t, "version that libcni negotiates", result.CNIVersion, "1.1.0")
-				checkResult(t, result, rt, place.vm)
-				check(t, n.tryCheck(rt))
-				check(t, n.status())
-				n.gc(types.GCAttachment{ContainerID: "a", IfName: place.ifname})
-				check(t, n.tryCheck(rt))
-
-				n.del(rt)
-				n.del(rt)
-				name := list["name"].(string)
-				mustEqual(t, "leases", leases(t, defaultDataDir, name), []string{})
-				eventually(t, "links are gone", func() bool {
-					bridge := plugin(list, 0)["bridge"].(string)
-					now := links(t, hostNetns)
-					return len(now) == len(before)+1 && strings.Contains(fmt.Sprint(now), bridge)
-				})
-			})
-		})
-	}
-}
-
 // checkResult compares a result with the attachment contract.
 func checkResult(t *testing.T, result *types100.Result, rt *runtimeConf, vm bool) {
 	t.Helper()
@@ -84,31 +37,6 @@ func checkResult(t *testing.T, result *types100.Result, rt *runtimeConf, vm bool
 		}
 	}
 	t.Fatalf("no TAP %s in sandbox %s: %v", rt.IfName, rt.NetNS, result.Interfaces)
-}
-
-// Every version of the specification that libcni knows, through the whole chain and back.
-func TestEveryVersion(t *testing.T) {
-	for _, version := range []string{"0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"} {
-		t.Run(version, func(t *testing.T) {
-			onOwnHost(t, func() {
-				list := shipped(t, "51-slicer.conflist")
-				delete(list, "cniVersions")
-				list["cniVersion"] = version
-				n := load(t, list)
-				for _, rt := range []*runtimeConf{at("h", hostNetns, "vmtap0"), at("p", newNetns(t, "p"), "tap0")} {
-					result := n.add(rt)
-					checkResult(t, result, rt, true)
-					if version >= "0.4.0" {
-						check(t, n.tryCheck(rt))
-					}
-				}
-				for _, rt := range []*runtimeConf{at("h", hostNetns, "vmtap0"), at("p", "/run/netns/p", "tap0")} {
-					n.del(rt)
-				}
-				mustEqual(t, "leases", leases(t, defaultDataDir, "slicer"), []string{})
-			})
-		})
-	}
 }
 
 // Our main plugin with upstream's IPAM behind it.

@@ -78,10 +78,11 @@ func (n *network) tryCheck(rt *libcni.RuntimeConf) error {
 
 func (n *network) status() error { return n.cni.GetStatusNetworkList(context.Background(), n.list) }
 
-// gc keeps the named attachments.
+// gc keeps the named attachments. (libcni writes a nil list as null, which tells our plugins nothing.)
 func (n *network) gc(valid ...types.GCAttachment) {
 	n.t.Helper()
-	check(n.t, n.cni.GCNetworkList(context.Background(), n.list, &libcni.GCArgs{ValidAttachments: valid}))
+	known := append([]types.GCAttachment{}, valid...)
+	check(n.t, n.cni.GCNetworkList(context.Background(), n.list, &libcni.GCArgs{ValidAttachments: known}))
 }
 
 // code is the CNI error code behind an error of libcni.
