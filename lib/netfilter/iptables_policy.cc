@@ -71,13 +71,13 @@ std::vector<IptRule> port_tree(const IptTree& tree, const addr::IpRange& range, 
 std::vector<IptLeaf> port_leaves(const IptTree& tree, const std::string& id, const CompiledPolicy& policy,
                                  IptChains& chains) {
   std::vector<IptLeaf> leaves;
-  for (auto piece = policy.ports.begin(); piece != policy.ports.end();) {
+  const std::vector<PortVerdict> pieces = cut_to_stretches(policy.ports, tree.family);
+  for (auto piece = pieces.begin(); piece != pieces.end();) {
     const addr::IpRange range = piece->addresses;
     std::vector<PortStep> steps;
-    for (; piece != policy.ports.end() && piece->addresses == range; ++piece)
+    for (; piece != pieces.end() && piece->addresses == range; ++piece)
       steps.push_back({.ports = piece->ports, .target = end_chain(id, piece->verdict)});
-    if (range.family() == tree.family)
-      leaves.push_back({.range = range, .rules = port_tree(tree, range, std::move(steps), chains)});
+    leaves.push_back({.range = range, .rules = port_tree(tree, range, std::move(steps), chains)});
   }
   return leaves;
 }
@@ -215,9 +215,7 @@ void add_policy(CompiledPolicy& policy, const IptChains& chains, const std::stri
       add_rule(policy, rules[i], {.pass = pass, .drop = drop, .last = i + 1 == rules.size()});
   }
   std::ranges::sort(policy.addresses, {}, [](const AddressVerdict& one) { return one.addresses.first; });
-  std::ranges::sort(policy.ports, [](const PortVerdict& a, const PortVerdict& b) {
-    return std::pair(a.addresses.first, a.ports.first) < std::pair(b.addresses.first, b.ports.first);
-  });
+  policy.ports = join_pieces(policy.ports);
 }
 
 }  // namespace slicer::netfilter

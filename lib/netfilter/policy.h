@@ -82,7 +82,15 @@ struct CompiledPolicy {
 /// Compiles a policy. `closed` are ranges that stay shut whatever the lists say (an isolated VM's host,
 /// 169.254.0.0/16), but for an entry that names exactly one address of them, with ports or without. IPv6 is never a way
 /// around: 0.0.0.0/0 in `drop`, without any IPv6 entry in either list, drops ::/0 too. Cost: O(n log n) for entries
-/// without ports; with ports, times how many of them cover one address.
+/// without ports; with ports, besides, as many steps as the entries' ports are cut into pieces by others. The same
+/// policy has one compiled form, whatever its entries were.
 CompiledPolicy compile_policy(const Policy& policy, std::span<const addr::IpRange> closed = {});
+
+/// Pieces that do not overlap, in the form and order in which compile_policy() has them.
+std::vector<PortVerdict> join_pieces(std::span<const PortVerdict> pieces);
+
+/// The pieces of one family (which do not overlap) cut so that any two of them have the same addresses or none in
+/// common, in order: for filters that look addresses up first, then ports. Up to pieces × stretches.
+std::vector<PortVerdict> cut_to_stretches(std::span<const PortVerdict> pieces, addr::Family family);
 
 }  // namespace slicer::netfilter

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <random>
 
 using namespace slicer;  // NOLINT(google-build-using-namespace): a test of one library
@@ -27,10 +28,14 @@ bool allows(const CompiledPolicy& policy, const char* address, std::optional<uin
 }
 
 // The definition read word by word, one packet at a time: what compile_policy() must agree with.
-PolicyVerdict by_definition(const Policy& policy, const addr::Ip& address, std::optional<uint16_t> port) {
+PolicyVerdict by_definition(const Policy& policy, const addr::Ip& address, std::optional<uint16_t> port,
+                            const std::vector<addr::IpRange>& closed = {}) {
   const PolicyEntry* best = nullptr;
   PolicyVerdict verdict = policy.fallback.value_or(
       policy.drop.empty() && !policy.allow.empty() ? PolicyVerdict::kDrop : PolicyVerdict::kAllow);
+  const bool is_closed =
+      std::ranges::any_of(closed, [&](const addr::IpRange& range) { return range.contains(address); });
+  if (is_closed) verdict = PolicyVerdict::kDrop;
   const auto count = [](const auto& ports) { return ports ? ports->last - ports->first : 0; };
   const auto more_specific = [&](const PolicyEntry& a, const PolicyEntry& b) {
     if (a.ports.has_value() != b.ports.has_value()) return a.ports.has_value();
@@ -42,6 +47,7 @@ PolicyVerdict by_definition(const Policy& policy, const addr::Ip& address, std::
   for (const PolicyVerdict list : {PolicyVerdict::kDrop, PolicyVerdict::kAllow}) {  // drop first: it wins a tie
     for (const PolicyEntry& entry : list == PolicyVerdict::kDrop ? policy.drop : policy.allow) {
       if (!entry.addresses.contains(address)) continue;
+      if (is_closed && entry.addresses.first != entry.addresses.last) continue;
       if (entry.ports && (!port || *port < entry.ports->first || *port > entry.ports->last)) continue;
       if (best != nullptr && !more_specific(entry, *best)) continue;
       best = &entry;
@@ -62,6 +68,44 @@ void check_disjoint(const CompiledPolicy& compiled) {
       CHECK(!(a.addresses.overlaps(b.addresses) && a.ports.first <= b.ports.last && b.ports.first <= a.ports.last));
     }
   }
+}
+
+// The same pieces in the form for filters that look addresses up first.
+void check_stretches(const CompiledPolicy& compiled) {
+  std::vector<netfilter::PortVerdict> all;
+  for (const addr::Family family : {addr::Family::kIpv4, addr::Family::kIpv6}) {
+    const auto stretches = netfilter::cut_to_stretches(compiled.ports, family);
+    for (size_t i = 1; i < stretches.size(); ++i) {
+      const bool same = stretches[i].addresses == stretches[i - 1].addresses;
+      if (same)
+        CHECK(stretches[i - 1].ports.last < stretches[i].ports.first);
+      else
+        CHECK(stretches[i - 1].addresses.last < stretches[i].addresses.first);
+    }
+    all.insert(all.end(), stretches.begin(), stretches.end());
+  }
+  CHECK(netfilter::join_pieces(all) == compiled.ports);
+}
+
+PolicyEntry with_ports(const std::string& text) { return parse_policy_entry(text).value(); }
+
+// Points at which a list of entries may change its mind, a sample of them.
+void check_sample(const Policy& policy, const CompiledPolicy& compiled) {
+  std::mt19937 random(7);  // NOLINT: the same cases every time
+  std::vector<const PolicyEntry*> all;
+  for (const auto* list : {&policy.drop, &policy.allow})
+    for (const PolicyEntry& entry : *list) all.push_back(&entry);
+  size_t wrong = 0;
+  for (int i = 0; i < 300; ++i) {
+    const PolicyEntry& place = *all[random() % all.size()];
+    const PolicyEntry& other = *all[random() % all.size()];
+    const addr::Ip from = random() % 2 == 0 ? place.addresses.first : place.addresses.last;
+    const addr::Ip ip = from.plus(random() % 3).plus(~addr::Uint128{0});  // one below it to one above
+    const auto around = static_cast<uint16_t>((other.ports ? other.ports->first : 80) + random() % 3 - 1);
+    for (const std::optional<uint16_t> port : {std::optional<uint16_t>(around), std::optional<uint16_t>()})
+      if (port != 0 && compiled.verdict_on(ip, port) != by_definition(policy, ip, port)) ++wrong;
+  }
+  CHECK(wrong == 0);
 }
 
 }  // namespace
@@ -167,14 +211,18 @@ TEST_CASE("compile_policy: agrees with the definition on random lists, and nothi
     // it off.
     policy.drop.push_back(parse_policy_entry("2001:db8:ffff::1").value());
     if (policy.allow.empty() && !policy.fallback) policy.fallback = PolicyVerdict::kAllow;
-    const CompiledPolicy compiled = compile_policy(policy);
+    std::vector<addr::IpRange> closed;
+    for (unsigned i = number(3); i > 0; --i) closed.push_back(entry().addresses);
+    const CompiledPolicy compiled = compile_policy(policy, closed);
     check_disjoint(compiled);
+    CHECK(netfilter::join_pieces(compiled.ports) == compiled.ports);
+    check_stretches(compiled);
     for (const addr::Family family : {addr::Family::kIpv4, addr::Family::kIpv6}) {
       for (unsigned host = 0; host < 26; ++host) {
         const addr::Ip address(family, host);
-        CHECK(compiled.verdict_on(address, {}) == by_definition(policy, address, {}));
+        CHECK(compiled.verdict_on(address, {}) == by_definition(policy, address, {}, closed));
         for (uint16_t port = 1; port < 12; ++port)
-          CHECK(compiled.verdict_on(address, port) == by_definition(policy, address, port));
+          CHECK(compiled.verdict_on(address, port) == by_definition(policy, address, port, closed));
       }
     }
   }
@@ -202,4 +250,44 @@ TEST_CASE("compile_policy: thousands of entries stay linear in size") {
   const CompiledPolicy compiled = compile_policy(policy);
   CHECK(compiled.addresses.size() == 5000);
   CHECK(compiled.ports.size() == 5000);
+}
+
+TEST_CASE("compile_policy: thousands of entries with ports against thousands of ranges stay as many pieces") {
+  Policy policy;
+  for (unsigned i = 0; i < 2000; ++i) {
+    const std::string range = "10." + std::to_string(i / 200) + "." + std::to_string(i % 200) + ".0/24";
+    policy.drop.push_back(with_ports(i % 2 == 0 ? range : range + ":443"));
+    policy.allow.push_back(with_ports("10.0.0.0/8:" + std::to_string(1000 + 3 * i)));
+  }
+  const CompiledPolicy many = compile_policy(policy);
+  CHECK(many.ports.size() == 3000);
+  CHECK(many.addresses.size() == 1000);
+  check_sample(policy, many);
+
+  // Each host has a port of its own, in a range that all of them are within.
+  Policy hosts{.drop = {with_ports("10.0.0.0/8:1-65535")}};
+  for (unsigned i = 0; i < 2000; ++i) {
+    hosts.allow.push_back(
+        with_ports("10.0." + std::to_string(i / 250) + "." + std::to_string(i % 250) + ":" + std::to_string(1000 + i)));
+    hosts.drop.push_back(with_ports("10.1." + std::to_string(i / 250) + "." + std::to_string(i % 250) + ":443"));
+  }
+  const CompiledPolicy own = compile_policy(hosts);
+  CHECK(own.ports.size() < 3U * 4000);
+  check_sample(hosts, own);
+}
+
+TEST_CASE("compile_policy: thousands of wide and nested entries agree with the definition") {
+  std::mt19937 random(11);  // NOLINT: the same cases every time
+  const auto number = [&](unsigned below) { return static_cast<unsigned>(random() % below); };
+  Policy policy;
+  for (unsigned i = 0; i < 4000; ++i) {
+    const unsigned first = number(1U << 24);
+    const unsigned port = 1 + number(60000);
+    PolicyEntry entry{.addresses = {.first = addr::Ip(addr::Family::kIpv4, 0x0a000000U + first),
+                                    .last = addr::Ip(addr::Family::kIpv4, 0x0a000000U + first + number(4096))}};
+    if (i % 2 == 0)
+      entry.ports = {.first = static_cast<uint16_t>(port), .last = static_cast<uint16_t>(port + number(5000))};
+    (number(2) == 0 ? policy.drop : policy.allow).push_back(entry);
+  }
+  check_sample(policy, compile_policy(policy));
 }
