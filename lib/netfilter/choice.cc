@@ -93,7 +93,7 @@ class Chosen final : public Backend {
         legacy ? parts_in_nftables(rules.network) : where_libiptc_is(parts_in_legacy(rules.network));
     if (!parts && legacy && parts.error().kind == Kind::kUnsupportedKernel) return NetworkParts{};
     if (!parts) return parts;
-    parts->masquerade = parts->masquerade && !rules.masquerade.empty();
+    parts->masquerade = parts->masquerade && masquerades(rules);
     parts->policy = parts->policy && rules.policy.has_value();
     return parts;
   }

@@ -19,6 +19,7 @@ constexpr std::array kPlaces{IptPlace{IptTable::kMangle, Family::kIpv4}, IptPlac
                              IptPlace{IptTable::kFilter, Family::kIpv4}, IptPlace{IptTable::kFilter, Family::kIpv6}};
 
 bool is_masqueraded(const NetworkRules& rules, Family family) {
+  if (family == Family::kIpv4 && !rules.masquerade_links.empty()) return true;
   return std::ranges::any_of(rules.masquerade, [&](const addr::Cidr& one) { return one.family() == family; });
 }
 

@@ -55,6 +55,13 @@ Rule masquerade_rule(const addr::Cidr& subnet, const std::string& mark) {
           .comment = mark};
 }
 
+Rule link_masquerade_rule(const std::string& links, const std::string& mark) {
+  return {.matches = {{.field = Field::kInput, .interface = links, .begins = true},
+                      on_prefix(Field::kDestination, multicast(addr::Family::kIpv4), true)},
+          .verdict = Verdict::kMasquerade,
+          .comment = mark};
+}
+
 /// A single address says nothing of the network: towards a bridge the interface alone selects then, and the rules stay
 /// as many as they are with one VM.
 bool is_single_address(const addr::Cidr& subnet) { return subnet.prefix == addr::bits_of(subnet.family()); }
@@ -166,10 +173,11 @@ std::vector<Chain> own_chains(const NetworkRules& rules) {
                       .comment = mark,
                       .rules = {std::move(rule)}});
   }
-  if (!rules.masquerade.empty()) {
+  if (masquerades(rules)) {
     Chain chain{
         .name = chain_name(Hook::kPostroutingNat, rules.network), .hook = Hook::kPostroutingNat, .comment = mark};
     for (const addr::Cidr& subnet : normalize(rules.masquerade)) chain.rules.push_back(masquerade_rule(subnet, mark));
+    if (!rules.masquerade_links.empty()) chain.rules.push_back(link_masquerade_rule(rules.masquerade_links, mark));
     chains.push_back(std::move(chain));
   }
   return chains;

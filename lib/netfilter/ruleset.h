@@ -66,13 +66,21 @@ inline constexpr uint16_t kLogGroup = 83;
 struct NetworkRules {
   std::string network = {};
   std::vector<addr::Cidr> masquerade = {};  ///< subnets whose traffic to elsewhere leaves under the host's address
-  std::optional<Forward> forward = {};      ///< forwarding accepted, here and past a foreign FORWARD policy of DROP
+  /// The same for IPv4 that comes from links whose names begin so (isolated networks); empty: none. Linux 5.7 and newer
+  /// know a packet's first link there.
+  std::string masquerade_links = {};
+  std::optional<Forward> forward = {};  ///< forwarding accepted, here and past a foreign FORWARD policy of DROP
   /// Replaces what stood, in one transaction; absent: whatever stands stays. Selected by `forward`: packets from its
   /// bridge, or without one from its subnets.
   std::optional<PolicyRules> policy = {};
   std::optional<ClosedBridge> closed_bridge = {};
   std::string listed_bridge = {};  ///< put into the set `bridges` of table `inet slicer`; empty: none
 };
+
+/// Does it ask for masquerade at all?
+[[nodiscard]] inline bool masquerades(const NetworkRules& rules) {
+  return !rules.masquerade.empty() || !rules.masquerade_links.empty();
+}
 
 enum class Field : uint8_t { kInput, kOutput, kSource, kDestination, kFrameTo };
 

@@ -27,7 +27,10 @@ net::Route guest_route(int device, const addr::Ip& guest) {
   return {.destination = {.ip = guest, .prefix = addr::bits_of(kFamily)}, .device = device};
 }
 
+/// Which blocks another IPAM will give nobody knows: the names of the links say it for all of them.
 netfilter::NetworkRules network_rules(const Call& call, const addr::Cidr& range) {
+  if (!call.config.own_ipam)
+    return {.network = call.attachment.network, .masquerade_links = call.attachment.kernel_name_prefix('s')};
   return {.network = call.attachment.network, .masquerade = {range}};
 }
 

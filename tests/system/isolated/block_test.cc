@@ -35,6 +35,10 @@ void write_ipam(const std::string& address) {
   std::filesystem::permissions("/run/plugins/given", std::filesystem::perms::owner_all);
 }
 
+std::string masquerade_rules() {
+  return is_legacy() ? must("iptables-legacy -t nat -S") : must("nft list chain inet slicer masquerade-sandbox");
+}
+
 }  // namespace
 
 TEST_CASE("isolated blocks: those that the host uses are skipped, one by one") {
@@ -232,4 +236,30 @@ TEST_CASE("isolated blocks: another IPAM's block with a well-known address is re
   }
   write_ipam("192.0.2.2/30");
   CHECK(call(conf, how).ok());
+}
+
+TEST_CASE("isolated blocks: VMs with another IPAM's blocks share one masquerade rule") {
+  if (const std::string missing = missing_for_backend(); !missing.empty()) SLICER_SKIP(missing);
+  const Host host;
+  const Surroundings around;
+  Json conf = sandbox_conf();
+  conf.erase("range");
+  conf["ipam"] = {{"type", "given"}};
+  const auto box = boxes(2);
+  std::string after_first;
+  for (size_t i = 0; i < box.size(); ++i) {
+    const std::string id = "vm-" + std::to_string(i);
+    write_ipam(i == 0 ? "192.0.2.2/30" : "10.9.8.6/30");
+    Call how = call_in("ADD", *box[i], id);
+    how.extra["CNI_PATH"] = "/run/plugins";
+    const Json result = add(conf, how);
+    const Guest guest(Guest::from_result(result, how, id));
+    CHECK(pings(guest.netns(), Surroundings::kInternet));
+    how.command = "CHECK";
+    CHECK(call(with(conf, "prevResult", result), how).ok());
+    if (i == 0) after_first = masquerade_rules();
+    CHECK(masquerade_rules() == after_first);
+  }
+  CHECK(after_first.find("sls") != std::string::npos);
+  CHECK(after_first.find("192.0.2.") == std::string::npos);
 }

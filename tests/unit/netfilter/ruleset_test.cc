@@ -44,6 +44,13 @@ TEST_CASE("own_chains: nothing wanted is nothing") {
   CHECK(own_chains({.network = "demo", .forward = Forward{}}).empty());
 }
 
+TEST_CASE("own_chains: masquerade of links is one rule of IPv4") {
+  const auto chains = own_chains({.network = "demo", .masquerade_links = "slsabcd"});
+  REQUIRE(chains.size() == 1);
+  REQUIRE(chains[0].rules.size() == 1);
+  CHECK(rule_text(chains[0].rules[0]) == "iifname \"slsabcd*\" ip daddr != 224.0.0.0/4 masquerade");
+}
+
 TEST_CASE("own_chains: masquerade leaves the subnet and multicast alone") {
   const auto chains = own_chains({.network = "demo", .masquerade = {cidr("2001:db8::9/64"), cidr("192.0.2.7/24")}});
   REQUIRE(chains.size() == 1);
