@@ -58,14 +58,14 @@ bool reaches(const std::string& from, const std::string& to) {
 TEST_CASE("netfilter: masquerade brings answers back from where nobody knows the VM's subnet") {
   const Host host;
   const VmNetwork network;
-  CHECK_FALSE(pings(network.vm.path(), Surroundings::kInternet));
+  CHECK_FALSE(pings(network.vm.path(), Surroundings::kInternet, 1));
   must_drive("ensure net1 masquerade=192.0.2.0/24");
   CHECK(reaches(network.vm.path(), Surroundings::kInternet));
-  CHECK_FALSE(pings(network.vm.path(), Surroundings::kInternet6));
+  CHECK_FALSE(pings(network.vm.path(), Surroundings::kInternet6, 1));
   must_drive("ensure net1 masquerade=2001:db8:2::/64");
   CHECK(reaches(network.vm.path(), Surroundings::kInternet6));
   must_drive("remove net1");
-  CHECK_FALSE(pings(network.vm.path(), Surroundings::kLanMachine));
+  CHECK_FALSE(pings(network.vm.path(), Surroundings::kLanMachine, 1));
 }
 
 TEST_CASE("netfilter: traffic inside the subnet keeps its address") {
@@ -91,7 +91,7 @@ TEST_CASE("netfilter: a FORWARD that drops is opened both ways, and for this net
   network.around.route_to_vms("192.0.2.0/24");
   network.around.route_to_vms("2001:db8:2::/64");
   drop_forwarding();
-  CHECK_FALSE(pings(network.vm.path(), Surroundings::kLanMachine));
+  CHECK_FALSE(pings(network.vm.path(), Surroundings::kLanMachine, 1));
   must_drive(std::string("ensure ") + kForward);
   CHECK(reaches(network.vm.path(), Surroundings::kLanMachine));
   CHECK(reaches(network.vm.path(), Surroundings::kLanMachine6));
@@ -100,7 +100,7 @@ TEST_CASE("netfilter: a FORWARD that drops is opened both ways, and for this net
   // What passes between others is still dropped.
   (void)must("ip route add 203.0.113.0/24 via 198.51.100.2", network.around.machine.path());
   Host::sysctl("net/ipv4/conf/all/send_redirects", "0");
-  CHECK_FALSE(pings(network.around.machine.path(), Surroundings::kInternet));
+  CHECK_FALSE(pings(network.around.machine.path(), Surroundings::kInternet, 1));
 }
 
 TEST_CASE("netfilter: where Docker is, its DOCKER-USER gets the openings") {

@@ -356,9 +356,9 @@ TEST_CASE("isolated escape: a connection from inside opens no other way in") {
   (void)must("ip route add 169.254.100.0/22 via 198.51.100.2", around.router.path());
   const Background steady({"ping", "-i", "0.2", Surroundings::kLanMachine}, vm.guest.netns());
   REQUIRE(vm.pings(Surroundings::kLanMachine));
-  CHECK_FALSE(pings(around.machine.path(), vm.ip()));
-  CHECK_FALSE(pings(around.internet.path(), vm.ip()));
-  CHECK_FALSE(pings(Host::netns(), vm.ip()));
+  CHECK_FALSE(pings(around.machine.path(), vm.ip(), 1));
+  CHECK_FALSE(pings(around.internet.path(), vm.ip(), 1));
+  CHECK_FALSE(pings(Host::netns(), vm.ip(), 1));
   CHECK(pings(vm.box.path(), vm.ip()));  // through the namespace: port forwards
 }
 
@@ -389,7 +389,7 @@ TEST_CASE("isolated escape: an address that is translated to the host's own is c
   around.route_to_vms("203.0.113.50/32");
   const Vm vm(sandbox_conf());
   CHECK(pings(around.machine.path(), "203.0.113.50"));
-  CHECK_FALSE(vm.pings("203.0.113.50"));
+  CHECK_FALSE(vm.pings("203.0.113.50", 1));
 }
 
 TEST_CASE("isolated escape: IPv6 is closed even where the namespace lets it through") {
@@ -414,7 +414,7 @@ TEST_CASE("isolated escape: IPv6 is closed even where the namespace lets it thro
   }
   Host::sysctl("net/ipv6/conf/all/forwarding", "1");
   const Tapped lan("lan0");
-  CHECK_FALSE(pings(vm.box.path(), Surroundings::kHost6));
+  CHECK_FALSE(pings(vm.box.path(), Surroundings::kHost6, 1));
   (void)run(words("ping -6 -c 1 -W 1 -s 64 -p 6d61726b6572 2001:db8:113::9"), {.netns = vm.box.path()});
   CHECK_FALSE(lan.sees("markermarker"));
 }

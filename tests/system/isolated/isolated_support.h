@@ -81,7 +81,9 @@ struct Vm {
         guest(Guest::from_result(result, how, id)) {}
   [[nodiscard]] std::string ip() const { return ip_of(result, 4); }
   [[nodiscard]] std::string gateway() const { return result["ips"][0]["gateway"]; }
-  [[nodiscard]] bool pings(const std::string& to) const { return slicer::test::pings(guest.netns(), to); }
+  [[nodiscard]] bool pings(const std::string& to, int seconds = 5) const {
+    return slicer::test::pings(guest.netns(), to, seconds);
+  }
 
   Netns box;
   Call how;

@@ -73,7 +73,7 @@ TEST_CASE("isolated table: the plugin's own is known by its mark, and another re
   in_netns(vm.box.path(), [&] { CHECK(must_have(must_have(VmTable::open()).mark()) == "slicer:sandbox/vm-1/tap0"); });
   const VmTableRules closed = rules_of(vm, {.drop = entries({"0.0.0.0/0"})});
   replace(vm, closed);
-  CHECK_FALSE(vm.pings(Surroundings::kInternet));
+  CHECK_FALSE(vm.pings(Surroundings::kInternet, 1));
   CHECK(vm.pings(vm.gateway()));
   in_netns(vm.box.path(), [&] {
     CHECK_FALSE(must_have(VmTable::open()).check(rules_of(vm, {}), VmTableCheck::kAll).has_value());
@@ -92,13 +92,13 @@ TEST_CASE("isolated table: drop, allow, both, and ports") {
   const Surroundings around;
   const Vm vm(sandbox_conf());
   replace(vm, rules_of(vm, {.drop = entries({"198.51.100.0/24"})}));
-  CHECK_FALSE(vm.pings(Surroundings::kLanMachine));
+  CHECK_FALSE(vm.pings(Surroundings::kLanMachine, 1));
   CHECK(vm.pings(Surroundings::kInternet));
   replace(vm, rules_of(vm, {.allow = entries({"198.51.100.0/24"})}));
   CHECK(vm.pings(Surroundings::kLanMachine));
-  CHECK_FALSE(vm.pings(Surroundings::kInternet));
+  CHECK_FALSE(vm.pings(Surroundings::kInternet, 1));
   replace(vm, rules_of(vm, {.drop = entries({"198.51.100.0/24"}), .allow = entries({"0.0.0.0/0"})}));
-  CHECK_FALSE(vm.pings(Surroundings::kLanMachine));
+  CHECK_FALSE(vm.pings(Surroundings::kLanMachine, 1));
   CHECK(vm.pings(Surroundings::kInternet));
   if (run({"nc", "-h"}).exit_code == 127) SLICER_SKIP("needs the program nc");
   replace(vm,
@@ -106,7 +106,7 @@ TEST_CASE("isolated table: drop, allow, both, and ports") {
   CHECK(connects(vm, around.internet.path(), Surroundings::kInternet, 80));
   CHECK_FALSE(connects(vm, around.internet.path(), Surroundings::kInternet, 81));
   CHECK_FALSE(connects(vm, around.internet.path(), Surroundings::kInternet, 443));
-  CHECK_FALSE(vm.pings(Surroundings::kInternet));
+  CHECK_FALSE(vm.pings(Surroundings::kInternet, 1));
 }
 
 TEST_CASE("isolated table: another list also closes what is open") {
@@ -129,18 +129,18 @@ TEST_CASE("isolated table: an address of the host opens when a list names it, an
   const std::string before = snapshot();
   const std::vector<addr::Ip> opened{must_have(addr::parse_ip(Surroundings::kHost))};
   replace(vm, rules_of(vm, {.allow = entries({Surroundings::kHost, "0.0.0.0/0"})}));
-  CHECK_FALSE(vm.pings(Surroundings::kHost));
+  CHECK_FALSE(vm.pings(Surroundings::kHost, 1));
   must_have(open_host_addresses(owner_of(vm), must_have(addr::parse_ip(vm.ip())), opened));
   must_have(open_host_addresses(owner_of(vm), must_have(addr::parse_ip(vm.ip())), opened));
   CHECK(must_have(opened_host_addresses(owner_of(vm))) == opened);
   CHECK(vm.pings(Surroundings::kHost));
   CHECK(vm.pings(Surroundings::kInternet));
-  CHECK_FALSE(other.pings(Surroundings::kHost));
-  CHECK_FALSE(pings(Host::netns(), vm.ip()));
+  CHECK_FALSE(other.pings(Surroundings::kHost, 1));
+  CHECK_FALSE(pings(Host::netns(), vm.ip(), 1));
   SUBCASE("taken back") { must_have(close_host_addresses(owner_of(vm))); }
   SUBCASE("another list") { must_have(open_host_addresses(owner_of(vm), must_have(addr::parse_ip(vm.ip())), {})); }
   SUBCASE("GC of the network") { must_have(close_stale_host_addresses("sandbox", {})); }
-  CHECK_FALSE(vm.pings(Surroundings::kHost));
+  CHECK_FALSE(vm.pings(Surroundings::kHost, 1));
   CHECK(difference(before, snapshot()) == "");
 }
 
@@ -177,7 +177,7 @@ TEST_CASE("isolated table: ten thousand entries, with and without ports") {
   MESSAGE("10,000 entries: ",
           std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begin).count(),
           " ms");
-  CHECK_FALSE(vm.pings(Surroundings::kInternet));
+  CHECK_FALSE(vm.pings(Surroundings::kInternet, 1));
   CHECK(vm.pings(Surroundings::kLanMachine));
 }
 
@@ -202,7 +202,7 @@ TEST_CASE("isolated table: whatever somebody takes from the host's rules, the ne
     const Call how = call_in("ADD", box, "vm-9");
     (void)add(sandbox_conf(), how);
     CHECK(check_isolation().has_value());
-    CHECK_FALSE(vm.pings(Surroundings::kHost));
+    CHECK_FALSE(vm.pings(Surroundings::kHost, 1));
     del(sandbox_conf(), how);
   }
 }

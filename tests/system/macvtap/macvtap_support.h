@@ -55,7 +55,9 @@ struct Vm {
         result(add(conf, how)),
         guest(Guest::from_result(result, how, id)) {}
   [[nodiscard]] std::string ip() const { return ip_of(result, 4); }
-  [[nodiscard]] bool pings(const std::string& to) const { return slicer::test::pings(guest.netns(), to); }
+  [[nodiscard]] bool pings(const std::string& to, int seconds = 5) const {
+    return slicer::test::pings(guest.netns(), to, seconds);
+  }
 
   Netns box;
   Call how;
