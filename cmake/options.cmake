@@ -8,6 +8,12 @@ target_compile_options(slicer_options INTERFACE
   -ffunction-sections -fdata-sections)
 target_link_options(slicer_options INTERFACE -Wl,--gc-sections -Wl,--as-needed)
 
+# Debug programs are large, and there are many: mold links them in a quarter of the time.
+find_program(SLICER_MOLD mold)
+if(SLICER_MOLD AND CMAKE_BUILD_TYPE STREQUAL "Debug" AND NOT CMAKE_CROSSCOMPILING)
+  target_link_options(slicer_options INTERFACE -fuse-ld=mold)
+endif()
+
 if(SLICER_SANITIZE)
   target_compile_options(slicer_options INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=undefined
     -fno-omit-frame-pointer -g1)  # -g1: all that a report shows, in half the time

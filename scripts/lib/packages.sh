@@ -13,7 +13,7 @@ GUEST_PACKAGES=(busybox-static cpio gzip binutils ca-certificates openssh-client
 RUN_PACKAGES=(qemu-system-x86 iproute2 iputils-ping curl passwd openssh-client tar)
 # To run the tests and the checks.
 TEST_PACKAGES=(
-  doctest-dev clang-format-19 clang-tidy-19 clang-19 libclang-rt-19-dev shellcheck
+  doctest-dev mold clang-format-19 clang-tidy-19 clang-19 libclang-rt-19-dev shellcheck
   nftables iptables netcat-openbsd strace socat tcpdump dnsmasq-base procps systemd util-linux git python3 python3-pip
   python3-jsonschema python3-yaml
 )
