@@ -40,8 +40,10 @@ Result<std::string> parse_bridge_name(const Json& conf) {
       "choose a shorter or plainer name in \"bridge\"");
 }
 
-Result<Device> parse_device(const Json& conf) {
-  const std::string device = TRY(cni::string_field(conf, "device", "tap"));
+/// A chain that says "bridge" means upstream's plugin, in whose place ours is installed (faasd writes its conflist anew
+/// at every start): it wants a container's interface.
+Result<Device> parse_device(const cni::NetConf& conf) {
+  const std::string device = TRY(cni::string_field(conf.raw, "device", conf.type == "bridge" ? "veth" : "tap"));
   if (device == "tap") return Device::kTap;
   if (device == "veth") return Device::kVeth;
   return fail(Kind::kInvalidConfig, fmt::format("\"device\": '{}' is neither 'tap' nor 'veth'", device),
@@ -156,7 +158,7 @@ Result<Config> parse_config(const cni::NetConf& conf, const cni::Environment& en
   const Json& raw = conf.raw;
   Config config;
   config.bridge = TRY(parse_bridge_name(raw));
-  config.device = TRY(parse_device(raw));
+  config.device = TRY(parse_device(conf));
   config.default_gateway = TRY(cni::bool_field(raw, "isDefaultGateway", false));
   config.is_gateway = TRY(cni::bool_field(raw, "isGateway", false)) || config.default_gateway;
   config.force_address = TRY(cni::bool_field(raw, "forceAddress", false));

@@ -19,6 +19,8 @@ TEST_PACKAGES=(
 )
 # An SSH server for the tests: unpacked into a folder.
 SSHD_UNPACKED=(openssh-server libwrap0)
+# containerd for the harness: unpacked too, since an installed one would be started here.
+CONTAINERD_UNPACKED=(containerd runc)
 # To make disk images (scripts/build-image).
 IMAGE_PACKAGES=(mmdebstrap e2fsprogs)
 # To cross-compile for arm64 and to run what comes out; the libraries are that architecture's.

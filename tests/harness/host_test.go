@@ -39,8 +39,16 @@ const childMark = "SLICER_HARNESS_CHILD"
 // The calling test is started again there, so body may use goroutines and children freely.
 func onOwnHost(t *testing.T, body func()) {
 	t.Helper()
-	if os.Getenv(childMark) == t.Name() {
+	inChild(t, 0, func() {
 		prepareHost(t)
+		body()
+	})
+}
+
+// inChild starts the calling test again in new network and mount namespaces, and further ones that `flags` name.
+func inChild(t *testing.T, flags uintptr, body func()) {
+	t.Helper()
+	if os.Getenv(childMark) == t.Name() {
 		body()
 		return
 	}
@@ -54,7 +62,7 @@ func onOwnHost(t *testing.T, body func()) {
 	child := exec.Command("/proc/self/exe", "-test.v", "-test.timeout=120s", "-test.run="+strings.Join(parts, "/"))
 	child.Env = append(os.Environ(), childMark+"="+t.Name())
 	child.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+		Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | flags, Pdeathsig: syscall.SIGKILL}
 	output, err := child.CombinedOutput()
 	if reason := regexp.MustCompile(`(?m)^\s+\S+_test.go:\d+: SKIPPED: (.*)$`).FindSubmatch(output); reason != nil {
 		t.Skip(string(reason[1]))

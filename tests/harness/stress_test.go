@@ -233,8 +233,8 @@ func hostFacts(t *testing.T) string {
 		ip route show table all | sort; ip -6 route show table all | sort; ip neigh show nud permanent | sort; ip neigh show proxy; bridge fdb | sort
 		nft list ruleset; iptables-legacy-save | grep -v '^[#:]'
 		find /run/slicer /var/lib/cni -type f ! -name .index ! -name 'last_reserved_ip*' | sort
-		for ns in /run/netns/w*; do echo $ns; ip -n ${ns##*/} -o link | grep -v ' lo:'; ip -n ${ns##*/} route
-			nsenter --net=$ns nft list ruleset; done`
+		for ns in /run/netns/*; do [ $ns = /run/netns/host ] && continue; echo $ns; ip -n ${ns##*/} -o link | grep -v ' lo:'
+			ip -n ${ns##*/} route; nsenter --net=$ns nft list ruleset; done; true`
 	if _, err := exec.LookPath("iptables-legacy-save"); err != nil {
 		script = strings.Replace(script, "iptables-legacy-save", "true", 1)
 	}

@@ -85,6 +85,14 @@ TEST_CASE("bridge config: a container is checked only on demand, as upstream has
   CHECK_FALSE(parse(R"({"macspoofchk": false})")->guard_ip);
 }
 
+TEST_CASE("bridge config: where the chain says bridge, it wants a container's interface") {
+  cni::NetConf conf{.raw = Json::object(), .name = "demo", .type = "bridge"};
+  CHECK(bridge::parse_config(conf, {})->device == Device::kVeth);
+  CHECK_FALSE(bridge::parse_config(conf, {})->guard_mac);
+  conf.raw = {{"device", "tap"}};
+  CHECK(bridge::parse_config(conf, {})->device == Device::kTap);
+}
+
 TEST_CASE("bridge config: the call's owner goes before the configuration's") {
   const Result<Config> config =
       parse(R"({"owner": 1, "group": 2})", {{"TC_REDIRECT_TAP_UID", "1000"}, {"TC_REDIRECT_TAP_GID", "1001"}});
