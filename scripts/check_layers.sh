@@ -29,6 +29,7 @@ owner_of() {
     boost/* | CLI/*) echo runner ;;
     yaml-cpp/*) echo runner ;;
     libisofs/*) echo runner/guest ;;
+    systemd/*) echo plugins/firewall ;;
   esac
 }
 

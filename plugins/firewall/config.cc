@@ -75,6 +75,24 @@ Result<Ingress> parse_ingress(const cni::Json& conf) {
               "use \"open\" or leave the key out");
 }
 
+/// The zone is of the right type whatever the backend: conflists of upstream's plugin may have one beside any.
+Result<void> parse_backend(const cni::Json& conf, Config& config) {
+  const std::string backend = TRY(cni::string_field(conf, "backend").hint("use \"auto\" or leave the key out"));
+  std::string zone = TRY(cni::string_field(conf, "firewalldZone"));
+  if (backend == "firewalld") {
+    config.zone = zone.empty() ? "trusted" : std::move(zone);
+    return {};
+  }
+  const Result<netfilter::BackendName> name = netfilter::parse_backend_name("backend", backend);
+  if (!name)
+    return fail(
+        name.error().kind,
+        fmt::format("\"backend\": \"{}\" is none of \"auto\", \"nftables\", \"iptables\", \"firewalld\"", backend),
+        name.error().hint);
+  config.backend = *name;
+  return {};
+}
+
 /// What iptables takes for a chain of somebody's own (iptables/xshared.c: assert_valid_chain_name()).
 Result<void> parse_admin_chain(const cni::Json& conf, Config& config) {
   constexpr size_t kMaxLength = 28;
@@ -96,11 +114,8 @@ Result<void> parse_admin_chain(const cni::Json& conf, Config& config) {
 
 Result<Config> parse_config(const cni::NetConf& conf) {
   Config config{.network = conf.name};
-  const std::string backend = TRY(cni::string_field(conf.raw, "backend").hint("use \"auto\" or leave the key out"));
-  config.backend = TRY(netfilter::parse_backend_name("backend", backend));
+  TRY(parse_backend(conf.raw, config));
   TRY(parse_admin_chain(conf.raw, config));
-  // Of upstream's firewalld backend: of the right type, and without meaning here.
-  (void)TRY(cni::string_field(conf.raw, "firewalldZone"));
   config.entries = TRY(parse_lists(conf.raw));
   config.lists = netfilter::compile_policy(config.entries);
   if (std::optional<Policy> own = TRY(parse_own(conf.raw, config.entries))) {

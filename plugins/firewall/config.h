@@ -14,6 +14,9 @@ namespace slicer::firewall {
 struct Config {
   std::string network = {};
   netfilter::BackendName backend = netfilter::BackendName::kAuto;
+  /// "backend": "firewalld": the zone that the VMs' addresses become sources of; absent: another backend. The network's
+  /// other rules are where `auto` puts them.
+  std::optional<std::string> zone = {};
   /// The administrator's chain of the iptables backend: asked before ours accept.
   std::string admin_chain = "CNI-ADMIN";
   netfilter::CompiledPolicy lists = {};

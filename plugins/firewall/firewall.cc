@@ -14,6 +14,7 @@
 #include "lib/net/sysctl.h"
 #include "lib/netfilter/backend.h"
 #include "plugins/firewall/config.h"
+#include "plugins/firewall/firewalld.h"
 #include "plugins/firewall/isolated_side.h"
 #include "plugins/firewall/macvtap_side.h"
 #include "plugins/firewall/proxy_record.h"
@@ -253,6 +254,17 @@ Result<void> delete_proxies(const cni::Request& request) {
   return remove_proxies(host, *side, guests);
 }
 
+/// By the record of our own ADD; without one, and where the configuration names a zone, as upstream's plugin does it.
+Result<void> delete_sources(const cni::Request& request) {
+  if (TRY(leave_zone(attachment_of(request)))) return {};
+  const Result<Config> config = parse_config(request.conf);
+  if (!config || !config->zone || !request.conf.prev_result) return {};
+  std::vector<addr::Ip> guests;
+  for (const cni::IpConfig& ip : request.conf.prev_result->ips)
+    if (!is_hosts_own(*request.conf.prev_result, ip)) guests.push_back(ip.address.ip);
+  return leave_zone(*config->zone, guests);
+}
+
 }  // namespace
 
 // What can fail comes first and the VM's own policy last, in one transaction (iptables: one for each family). So a call
@@ -273,6 +285,11 @@ Result<cni::CniResult> add(const cni::Request& request) {
               [&call, added = std::move(added)] { return remove_proxies(call.host, call.side, added); });
     TRY(ensure_segregated(call.host, call.segregation()));
   }
+  if (call.config.zone && TRY(enter_zone(call.attachment, *call.config.zone, call.guests)))
+    undo.push("leave zone", [&call]() -> Result<void> {
+      (void)TRY(leave_zone(call.attachment));
+      return {};
+    });
   TRY(close_ends(call));
   if (rules) TRY(call.backend->ensure(*rules));
   undo.commit();
@@ -285,10 +302,12 @@ Result<void> del(const cni::Request& request) {
   Result<void> proxies = delete_proxies(request);
   Result<void> opened = close_isolated(request, attachment);
   Result<void> lists = remove_macvtap_lists(request, attachment);
+  Result<void> zone = delete_sources(request);
   const auto backend = cleanup_backend(request);
   TRY(backend->remove_vms(attachment.network, [&](const std::string& mark) { return is_owner(mark, attachment); }));
   TRY(std::move(opened));
   TRY(std::move(lists));
+  TRY(std::move(zone));
   return proxies;
 }
 
@@ -298,6 +317,7 @@ Result<void> check(const cni::Request& request) {
   if (call.isolated) TRY(check_isolated_lists(*call.isolated));
   if (call.macvtap) TRY(check_macvtap_lists(*call.macvtap));
   TRY(check_ends(call));
+  if (call.config.zone) TRY(check_zone(*call.config.zone, call.guests));
   return call.segregated ? check_segregated(call.host, call.segregation()) : Result<void>{};
 }
 
@@ -307,6 +327,7 @@ Result<void> gc(const cni::Request& request) {
   Result<void> isolated = close_stale_isolated(request.conf.name, *request.conf.valid_attachments);
   Result<void> lists = remove_stale_macvtap_lists(request.conf.name, *request.conf.valid_attachments);
   Result<void> proxies = remove_stale_proxies(request.conf.name, *request.conf.valid_attachments);
+  Result<void> zones = leave_stale_zones(request.conf.name, *request.conf.valid_attachments);
   Result<void> vms = backend->remove_vms(request.conf.name, [&](const std::string& mark) {
     return std::ranges::none_of(*request.conf.valid_attachments, [&](const cni::ValidAttachment& one) {
       return is_owner(mark, {.network = request.conf.name, .container_id = one.container_id, .ifname = one.ifname});
@@ -315,11 +336,13 @@ Result<void> gc(const cni::Request& request) {
   TRY(std::move(isolated));
   TRY(std::move(lists));
   TRY(std::move(proxies));
+  TRY(std::move(zones));
   return vms;
 }
 
 Result<void> status(const cni::Request& request) {
   const Config config = TRY(parse_config(request.conf));
+  if (config.zone) TRY(probe_zone(*config.zone));
   return netfilter::make_backend(config.backend)->probe();
 }
 

@@ -5,7 +5,7 @@
 BUILD_PACKAGES=(
   g++ cmake ninja-build pkg-config
   libnl-3-dev libnl-route-3-dev libnftnl-dev libmnl-dev libip4tc-dev libip6tc-dev
-  nlohmann-json3-dev libfmt-dev libcli11-dev libyaml-cpp-dev libisofs-dev
+  nlohmann-json3-dev libfmt-dev libcli11-dev libyaml-cpp-dev libisofs-dev libsystemd-dev
 )
 # To make the demo guest: its kernel and dropbear are downloaded and unpacked, never installed.
 GUEST_PACKAGES=(busybox-static cpio gzip binutils ca-certificates openssh-client)
@@ -15,12 +15,14 @@ RUN_PACKAGES=(qemu-system-x86 iproute2 iputils-ping curl passwd openssh-client t
 TEST_PACKAGES=(
   doctest-dev mold clang-format-19 clang-tidy-19 clang-19 libclang-rt-19-dev shellcheck
   nftables iptables netcat-openbsd strace socat tcpdump dnsmasq-base procps systemd util-linux git python3 python3-pip
-  python3-jsonschema python3-yaml
+  python3-jsonschema python3-yaml dbus-daemon python3-dbus python3-gi python3-nftables
 )
 # An SSH server for the tests: unpacked into a folder.
 SSHD_UNPACKED=(openssh-server libwrap0)
 # containerd for the harness: unpacked too, since an installed one would be started here.
 CONTAINERD_UNPACKED=(containerd runc)
+# firewalld, likewise: the four above are what it stands on.
+FIREWALLD_UNPACKED=(firewalld python3-firewall)
 # To make disk images (scripts/build-image).
 IMAGE_PACKAGES=(mmdebstrap e2fsprogs)
 # To cross-compile for arm64 and to run what comes out; the libraries are that architecture's.

@@ -3,6 +3,7 @@ package harness
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -87,8 +88,35 @@ func (n *network) gc(valid ...types.GCAttachment) {
 
 // code is the CNI error code behind an error of libcni.
 func code(err error) uint {
-	if typed, ok := err.(*types.Error); ok {
+	var typed *types.Error
+	if errors.As(err, &typed) {
 		return typed.Code
 	}
 	return 0
+}
+
+// addressOf reads what libcni remembers of an attachment.
+func (n *network) addressOf(rt *libcni.RuntimeConf) string {
+	n.t.Helper()
+	cached, err := n.cni.GetNetworkListCachedResult(n.list, rt)
+	check(n.t, err)
+	result, err := types100.NewResultFromResult(cached)
+	check(n.t, err)
+	return result.IPs[0].Address.IP.String()
+}
+
+// install puts a conflist where runtimes look for networks.
+func install(t *testing.T, list object) {
+	t.Helper()
+	text, err := json.Marshal(list)
+	check(t, err)
+	check(t, os.MkdirAll(cniConf, 0o755))
+	check(t, os.WriteFile(filepath.Join(cniConf, list["name"].(string)+".conflist"), text, 0o644))
+}
+
+// runner calls slicer-run, which finds plugins as `load` does.
+func runner(t *testing.T, arguments ...string) string {
+	t.Helper()
+	t.Setenv("CNI_PATH", ours+":"+upstream)
+	return must(t, append([]string{filepath.Join(ours, "slicer-run")}, arguments...)...)
 }

@@ -211,7 +211,8 @@ TEST_CASE("firewall: what it cannot do is an error that says so, and nothing is 
           Bad{with(behind_lo, "drop", Json::array({"0.0.0.0/0"})), 7,
               R"("drop" and "allow": the packets of this attachment do not pass the host (macvlan, ipvlan, a device of )"
               "its own)"},
-          Bad{with(bridge_conf(), "backend", "pf"), 7, R"("backend": "pf" is none of "auto", "nftables", "iptables")"},
+          Bad{with(bridge_conf(), "backend", "pf"), 7,
+              R"("backend": "pf" is none of "auto", "nftables", "iptables", "firewalld")"},
           Bad{with(bridge_conf(), "backend", 7), 7, R"("backend": expected a string, got 7)"},
           Bad{gone, 101, "find interface 'br9' of prevResult on the host: no such link"},
       }) {
