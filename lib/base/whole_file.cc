@@ -131,20 +131,25 @@ Result<void> ensure_directory(const std::string& path, unsigned mode) {
   }
 }
 
-Result<FileLock> FileLock::acquire(const std::string& path, std::chrono::milliseconds limit) {
-  UniqueFd file(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!file.valid()) return fail_errno(errno, "open lock '" + path + "'");
+Result<void> lock_within(int fd, const std::string& what, std::chrono::milliseconds limit) {
   // flock(2) has no time limit and a signal handler is not a library's to install: ask, then wait a little longer each
   // time. Uncontended, this is one system call.
   const auto deadline = std::chrono::steady_clock::now() + limit;
   for (auto pause = std::chrono::microseconds(100);; pause = std::min(pause * 2, std::chrono::microseconds(5000))) {
-    if (flock(file.get(), LOCK_EX | LOCK_NB) == 0) return FileLock(std::move(file));
-    if (errno != EWOULDBLOCK && errno != EINTR) return fail_errno(errno, "lock '" + path + "'");
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0) return {};
+    if (errno != EWOULDBLOCK && errno != EINTR) return fail_errno(errno, "lock '" + what + "'");
     if (std::chrono::steady_clock::now() >= deadline)
-      return fail(Kind::kBusy, "lock '" + path + "': held by another process", "try again");
+      return fail(Kind::kBusy, "lock '" + what + "': held by another process", "try again");
     const timespec wait{.tv_sec = 0, .tv_nsec = pause.count() * 1000};
     (void)nanosleep(&wait, nullptr);  // interrupted early is fine
   }
+}
+
+Result<FileLock> FileLock::acquire(const std::string& path, std::chrono::milliseconds limit) {
+  UniqueFd file(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!file.valid()) return fail_errno(errno, "open lock '" + path + "'");
+  TRY(lock_within(file.get(), path, limit));
+  return FileLock(std::move(file));
 }
 
 }  // namespace slicer

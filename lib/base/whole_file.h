@@ -34,6 +34,9 @@ Result<void> delete_file(const std::string& path);
 /// mkdir -p with `mode` for the folders that are made. Error: kSystem with the folder named.
 Result<void> ensure_directory(const std::string& path, unsigned mode = 0755);
 
+/// Takes an exclusive flock(2) on an open file within `limit`; `what` names it in messages. Errors: kBusy, kSystem.
+Result<void> lock_within(int fd, const std::string& what, std::chrono::milliseconds limit);
+
 /// An exclusive flock(2) on a file that is created when absent; released by the destructor or with the process.
 /// A symbolic link in its place is refused: who may write to the folder must not choose what root creates.
 class FileLock {

@@ -14,8 +14,11 @@ namespace slicer::net {
 namespace {
 
 constexpr const char* kTunDevice = "/dev/net/tun";
-/// One queue: more fail in Firecracker, and in QEMU without `queues=`.
+/// One queue unless asked: more fail in Firecracker, and in QEMU without `queues=`.
 constexpr short kTapFlags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+/// drivers/net/tun.c, tun_set_iff(): what it takes when no name is given, too; the kernel puts the first free number
+/// in.
+constexpr const char* kAnyName = "tap%d";
 
 /// A TAP belongs to the namespace that was current when the device was opened, not at TUNSETIFF.
 Result<UniqueFd> open_device(const Netns* ns) {
@@ -46,9 +49,12 @@ Result<void> set(int fd, unsigned long what, unsigned long value, const std::str
   return {};
 }
 
-Result<void> claim_name(int fd, const std::string& name) {
-  ifreq request = TRY(request_of(name, kTapFlags | IFF_TUN_EXCL));
-  if (ioctl(fd, TUNSETIFF, &request) == 0) return {};
+/// @return the name that it has
+Result<std::string> claim_name(int fd, const TapSpec& spec) {
+  const std::string& name = spec.name;
+  ifreq request = TRY(
+      request_of(name.empty() ? kAnyName : name, kTapFlags | IFF_TUN_EXCL | (spec.multi_queue ? IFF_MULTI_QUEUE : 0)));
+  if (ioctl(fd, TUNSETIFF, &request) == 0) return std::string(request.ifr_name);
   const int err = errno;
   Error error = errno_error(err, "create tap '" + name + "'");
   if (err == EBUSY || err == EEXIST) {
@@ -73,11 +79,11 @@ LinkChange final_state(const TapSpec& spec) {
 
 Result<int> create_tap(const Netns* ns, RouteSocket& session, const TapSpec& spec) {
   const UniqueFd fd = TRY(open_device(ns));
-  const std::string action = "create tap '" + spec.name + "'";
-  TRY(claim_name(fd.get(), spec.name));
+  const std::string name = TRY(claim_name(fd.get(), spec));
+  const std::string action = "create tap '" + name + "'";
   TRY(set(fd.get(), TUNSETOWNER, spec.owner, action + ": set owner"));
   if (spec.owner_group) TRY(set(fd.get(), TUNSETGROUP, *spec.owner_group, action + ": set group"));
-  const int index = TRY(get_link_index(session, spec.name).context(action));
+  const int index = TRY(get_link_index(session, name).context(action));
   // By a message of its own: in one message the kernel sets IFF_UP, which makes the fe80 address, before it reads
   // IFLA_AF_SPEC (net/core/rtnetlink.c, do_setlink()).
   if (spec.no_ipv6_link_local) TRY(set_link(session, index, {.no_ipv6_link_local = true}).context(action));
@@ -90,8 +96,12 @@ Result<UniqueFd> open_tap(const Netns* ns, const std::string& name) {
   UniqueFd fd = TRY(open_device(ns));
   ifreq request = TRY(request_of(name, kTapFlags));
   const std::string action = "open tap '" + name + "'";
-  if (ioctl(fd.get(), TUNSETIFF, &request) != 0) {
-    const int err = errno;
+  int err = ioctl(fd.get(), TUNSETIFF, &request) == 0 ? 0 : errno;
+  if (err == EINVAL) {  // it has several queues: this is one of them
+    request = TRY(request_of(name, kTapFlags | IFF_MULTI_QUEUE));
+    err = ioctl(fd.get(), TUNSETIFF, &request) == 0 ? 0 : errno;
+  }
+  if (err != 0) {
     Error error = errno_error(err, action);
     if (err == EBUSY) {
       error.kind = Kind::kBusy;

@@ -1,5 +1,5 @@
 #pragma once
-// TAP devices: made by /dev/net/tun, for one hypervisor with one queue.
+// TAP devices: made by /dev/net/tun, for one hypervisor.
 
 #include <cstdint>
 #include <optional>
@@ -13,7 +13,7 @@
 namespace slicer::net {
 
 struct TapSpec {
-  std::string name = {};
+  std::string name = {};  ///< empty: the first free "tapN"
   std::string alias = {};
   std::optional<addr::Mac> mac = {};
   unsigned mtu_bytes = 0;                    ///< 0: the kernel's default
@@ -21,6 +21,8 @@ struct TapSpec {
   uint32_t link_group = 0;                   ///< IFLA_GROUP; 0: the default group
   uint32_t owner = 0;                        ///< uid that may open it; always set, without one any uid could
   std::optional<uint32_t> owner_group = {};  ///< gid that may open it too
+  /// Several queues, for a hypervisor that opens it as often. One that wants a single one may fail on such a TAP.
+  bool multi_queue = false;
   bool up = true;
   bool no_ipv6_link_local = false;  ///< no fe80 address of the host on it
   bool ipv4_forwarding = false;     ///< LinkChange::ipv4_forwarding
@@ -31,8 +33,8 @@ struct TapSpec {
 /// kSystem.
 Result<int> create_tap(const Netns* ns, RouteSocket& session, const TapSpec& spec);
 
-/// Opens the queue of a persistent TAP, as a hypervisor does (TAP, no packet information, virtio-net header).
-/// Errors: kNotFound, kBusy (a hypervisor has it), kSystem.
+/// Opens a queue of a persistent TAP, as a hypervisor does (TAP, no packet information, virtio-net header).
+/// Errors: kNotFound, kBusy (a hypervisor has its only queue), kSystem.
 Result<UniqueFd> open_tap(const Netns* ns, const std::string& name);
 
 /// Whether create_tap() could work: /dev/net/tun opens. Error: kUnsupportedKernel with what to do.

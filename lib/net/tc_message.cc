@@ -24,17 +24,33 @@ bool is_absent(const Error& error) {
   return error.sys_errno == ENOENT || error.sys_errno == EINVAL || error.sys_errno == ENODEV;
 }
 
-}  // namespace
-
-Message clsact_request(int index) {
+Message qdisc_request(uint16_t type, int flags, int index) {
   tcmsg head = {};
   head.tcm_ifindex = index;
   head.tcm_parent = TC_H_CLSACT;
   head.tcm_handle = TC_H_MAKE(TC_H_CLSACT, 0);
-  Message request(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, 128);
+  Message request(type, flags, 128);
   request.header(head).text(TCA_KIND, "clsact");
   return request;
 }
+
+/// Whether anybody has a filter there.
+Result<bool> has_filters(RouteSocket& ns, int index, uint32_t parent) {
+  tcmsg head = {};
+  head.tcm_ifindex = index;
+  head.tcm_parent = parent;
+  Message request(RTM_GETTFILTER, 0, 128);
+  request.header(head);
+  bool any = false;
+  TRY(ns.dump(
+      request, "list filters of link " + std::to_string(index),
+      [&](nlmsghdr& message) { any |= message.nlmsg_type == RTM_NEWTFILTER; }, [&] { any = false; }));
+  return any;
+}
+
+}  // namespace
+
+Message clsact_request(int index) { return qdisc_request(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, index); }
 
 Message filter_request(uint16_t type, int flags, const FilterPlace& place, uint32_t handle, size_t room) {
   tcmsg head = {};
@@ -73,6 +89,18 @@ Result<bool> query_filter(RouteSocket& ns, const FilterPlace& place, const std::
 Result<void> delete_filter(RouteSocket& ns, const FilterPlace& place) {
   Message request = filter_request(RTM_DELTFILTER, 0, place, 0);
   Result<void> done = ns.transact(request, "delete filter of link " + std::to_string(place.index));
+  if (!done && is_absent(done.error())) return {};
+  return done;
+}
+
+Result<void> delete_unused_clsact(RouteSocket& ns, int index) {
+  for (const uint32_t parent : {kIngress, kEgress}) {
+    const Result<bool> used = has_filters(ns, index, parent);
+    if (!used && is_absent(used.error())) return {};
+    if (TRY(Result<bool>(used))) return {};
+  }
+  Message request = qdisc_request(RTM_DELQDISC, 0, index);
+  Result<void> done = ns.transact(request, "delete clsact of link " + std::to_string(index));
   if (!done && is_absent(done.error())) return {};
   return done;
 }

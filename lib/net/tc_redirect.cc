@@ -56,12 +56,23 @@ Result<void> ensure_redirect_pair(RouteSocket& ns, int a, int b) {
   return install_filters(ns, requests, actions);
 }
 
-Result<bool> has_redirect(RouteSocket& ns, int from, int to) {
-  std::optional<uint32_t> target;
-  const bool found = TRY(query_filter(ns, place_of(from), [&](nlattr* options) { target = target_of(options); }));
-  return found && target == static_cast<uint32_t>(to);
+Result<std::optional<Redirect>> find_redirect(RouteSocket& ns, int from) {
+  Redirect redirect;
+  const bool found = TRY(query_filter(ns, place_of(from), [&](nlattr* options) {
+    if (const std::optional<uint32_t> target = target_of(options)) redirect.target = static_cast<int>(*target);
+  }));
+  if (!found) return std::nullopt;
+  return redirect;
 }
 
-Result<void> delete_redirect(RouteSocket& ns, int from) { return delete_filter(ns, place_of(from)); }
+Result<bool> has_redirect(RouteSocket& ns, int from, int to) {
+  const std::optional<Redirect> redirect = TRY(find_redirect(ns, from));
+  return redirect && redirect->target == to;
+}
+
+Result<void> delete_redirect(RouteSocket& ns, int from) {
+  TRY(delete_filter(ns, place_of(from)));
+  return delete_unused_clsact(ns, from);
+}
 
 }  // namespace slicer::net

@@ -1,6 +1,8 @@
 #pragma once
 // tc redirect between two links of one namespace: what one receives the other sends.
 
+#include <optional>
+
 #include "lib/net/netlink.h"
 
 namespace slicer::net {
@@ -10,7 +12,17 @@ namespace slicer::net {
 Result<void> ensure_redirect_pair(RouteSocket& ns, int a, int b);
 /// Whether `from` redirects to `to`.
 Result<bool> has_redirect(RouteSocket& ns, int from, int to);
-/// Removes the redirect of one link; absent is success. (It also dies with either link.)
+
+/// The filter that stands at a redirect's place on a link.
+struct Redirect {
+  /// Index of the link that it sends to; 0: that one is gone (the kernel then drops what matches). Absent: it is no
+  /// redirect, so somebody else's.
+  std::optional<int> target = {};
+};
+/// None: no filter there, or no such link.
+Result<std::optional<Redirect>> find_redirect(RouteSocket& ns, int from);
+/// Removes the redirect of one link, and the clsact qdisc when no filter is left on it; absent is success. (It dies
+/// with its link, too; not with the link that it sends to.)
 Result<void> delete_redirect(RouteSocket& ns, int from);
 
 }  // namespace slicer::net
