@@ -1,0 +1,89 @@
+#include "plugins/tap/config.h"
+
+#include <fmt/core.h>
+
+#include "lib/cni/attachment.h"
+#include "lib/cni/fields.h"
+
+namespace slicer::tap {
+namespace {
+
+using cni::Json;
+
+// include/uapi/linux/if_ether.h: ETH_MIN_MTU and ETH_MAX_MTU.
+constexpr int64_t kMtuMin = 68;
+constexpr int64_t kMtuMax = 65535;
+
+Result<unsigned> parse_mtu(const Json& conf) {
+  const int64_t mtu = TRY(cni::int_field(conf, "mtu", 0));
+  if (mtu == 0 || (mtu >= kMtuMin && mtu <= kMtuMax)) return static_cast<unsigned>(mtu);
+  return fail(Kind::kInvalidConfig, fmt::format("\"mtu\": {} is neither 0 nor in {}-{}", mtu, kMtuMin, kMtuMax),
+              "use 0 or leave the key out for the MTU of the interface that the TAP stands for");
+}
+
+Result<std::string> parse_bridge(const Json& conf) {
+  std::string name = TRY(cni::string_field(conf, "bridge"));
+  if (name.empty() || cni::check_ifname(name)) return name;
+  return fail(Kind::kInvalidConfig,
+              fmt::format("\"bridge\": '{}' cannot name a link: 1 to 15 bytes without '/', ':' and white space", name),
+              "name a bridge of the VM's namespace, or leave the key out");
+}
+
+Result<std::optional<addr::Mac>> parse_mac_key(const Json& conf) {
+  const std::string text = TRY(cni::string_field(conf, "mac"));
+  if (text.empty()) return std::optional<addr::Mac>{};
+  return std::optional(TRY(addr::parse_mac(text).context("\"mac\"").hint("write it like \"02:00:5e:00:53:01\"")));
+}
+
+Result<std::string> parse_tap_name(const cni::Environment& env) {
+  const std::optional<std::string> name = env.arg("TC_REDIRECT_TAP_NAME");
+  if (!name) return "";
+  TRY(cni::check_ifname(*name).context("CNI_ARGS TC_REDIRECT_TAP_NAME"));
+  return *name;
+}
+
+/// Neither tc-redirect-tap nor upstream's tap checks what a guest sends; who wants that says so.
+Result<void> parse_guards(const Json& conf, Config& config) {
+  config.guard_mac = TRY(cni::bool_field(conf, "macspoofchk", false));
+  const std::optional<bool> ip = TRY(cni::optional_bool_field(conf, "ipspoofchk"));
+  if (ip.value_or(false) && !config.guard_mac)
+    return fail(Kind::kInvalidConfig, "\"ipspoofchk\": true needs \"macspoofchk\": true",
+                "one filter checks both; set \"macspoofchk\": true or leave \"ipspoofchk\" out");
+  config.guard_ip = ip.value_or(config.guard_mac);
+  return {};
+}
+
+}  // namespace
+
+Result<Config> parse_config(const cni::NetConf& conf, const cni::Environment& env) {
+  const Json& raw = conf.raw;
+  Config config;
+  config.tap_name = TRY(parse_tap_name(env));
+  config.mtu_bytes = TRY(parse_mtu(raw));
+  config.multi_queue = TRY(cni::bool_field(raw, "multiQueue", false));
+  config.bridge = TRY(parse_bridge(raw));
+  config.selinux_context = TRY(cni::string_field(raw, "selinuxContext"));
+  config.mac = TRY(parse_mac_key(raw));
+  config.asked = TRY(cni::requested_mac(conf, env));
+  if (config.asked) config.mac = config.asked;
+  config.dns = TRY(cni::guest_dns_field(raw));
+  config.owner = TRY(cni::parse_tap_owner(raw, env));
+  TRY(parse_guards(raw, config));
+  return config;
+}
+
+Result<void> refuse_plain_keys(const Config& config, const cni::NetConf& conf) {
+  const auto refuse = [](const char* key, const char* hint) {
+    return fail(
+        Kind::kUnsupportedField,
+        fmt::format("\"{}\" is for a TAP that is first in its chain, not behind another plugin's interface", key),
+        hint);
+  };
+  if (!config.bridge.empty()) return refuse("bridge", "leave it out: the TAP passes everything on to that interface");
+  if (!config.selinux_context.empty()) return refuse("selinuxContext", "leave it out");
+  if (!conf.ipam_type.empty()) return refuse("ipam", "leave it out: the VM gets the addresses of that interface");
+  if (TRY(parse_mac_key(conf.raw))) return refuse("mac", "leave it out: the VM has the MAC of that interface");
+  return {};
+}
+
+}  // namespace slicer::tap

@@ -1,0 +1,16 @@
+// slicer-tap: nothing else lives here.
+#include "plugins/tap/verbs.h"
+
+int main() {
+  namespace tap = slicer::tap;
+  return slicer::cni::plugin_main(
+      slicer::cni::Process::real(),
+      {.name = "slicer-tap",
+       .about = "gives the interface of another plugin to a VM, by a TAP in the same namespace",
+       .add = tap::add,
+       .del = tap::del,
+       .check = tap::check,
+       .gc = tap::gc,
+       .status = tap::status,
+       .accepts_host_netns = tap::accepts_host_netns});
+}

@@ -1,0 +1,124 @@
+#include "plugins/tap/plain.h"
+
+#include <fmt/core.h>
+
+#include "ipam/client.h"
+#include "lib/base/undo.h"
+#include "lib/net/address.h"
+#include "lib/net/route.h"
+#include "lib/net/sysctl.h"
+#include "lib/net/tap.h"
+#include "lib/net/tc_guard.h"
+
+namespace slicer::tap {
+namespace {
+
+constexpr int kTapEntry = 0;
+
+Result<cni::CniResult> reserve_addresses(Call& call, Undo& undo) {
+  if (call.request.conf.ipam_type.empty()) return cni::CniResult{};
+  cni::CniResult addresses = TRY(ipam::add(call.request));
+  undo.push("release addresses", [&call] { return ipam::del(call.request); });
+  addresses.interfaces.clear();  // an IPAM has none to give (SPEC.md, section 4)
+  if (!addresses.ips.empty()) return addresses;
+  return fail(Kind::kInvalidConfig, fmt::format("use IPAM '{}': it gave no address", call.request.conf.ipam_type),
+              "leave \"ipam\" out for a TAP without addresses");
+}
+
+Result<int> find_bridge(Call& call) {
+  if (call.config.bridge.empty()) return 0;
+  const std::optional<net::Link> bridge = TRY(net::find_link(call.sandbox->routes, call.config.bridge));
+  if (bridge && bridge->bridge) return bridge->index;
+  return fail(Kind::kNotFound,
+              fmt::format("use \"bridge\" '{}' in '{}': {}", call.config.bridge, call.request.env.netns,
+                          bridge ? "it is no bridge" : "no such link"),
+              "the bridge must be in the VM's own namespace; for one of the host's use slicer-bridge");
+}
+
+Result<net::Link> make_tap(Call& call, int bridge, Undo& undo) {
+  net::RouteSocket& routes = call.sandbox->routes;
+  const int index = TRY(net::create_tap(&call.sandbox->ns, routes,
+                                        {.name = call.attachment.ifname,
+                                         .alias = call.attachment.alias(),
+                                         .mac = call.config.mac ? *call.config.mac : device_mac(call),
+                                         .mtu_bytes = call.config.mtu_bytes,
+                                         .master = bridge,
+                                         .link_group = call.link_group(),
+                                         .owner = call.config.owner.user,
+                                         .owner_group = call.config.owner.group,
+                                         .multi_queue = call.config.multi_queue}));
+  undo.push("delete tap", [&routes, index] { return net::delete_link(routes, index, net::DeleteWait::kNotice); });
+  return net::get_link(routes, index);
+}
+
+bool has_ipv6(const cni::CniResult& result) {
+  for (const cni::IpConfig& ip : result.ips)
+    if (!ip.address.ip.is_v4()) return true;
+  return false;
+}
+
+net::Route kernel_route(const cni::Route& route, const cni::CniResult& result, int device) {
+  net::Route made{.destination = route.dst.network(), .device = device, .gateway = route.gw};
+  // As upstream has it: a route without a gateway of its own goes by that of its family's address.
+  for (const cni::IpConfig& ip : result.ips)
+    if (!made.gateway && ip.address.family() == route.dst.family()) made.gateway = ip.gateway;
+  if (route.priority != 0) made.metric = static_cast<uint32_t>(route.priority);
+  if (route.mtu != 0) made.mtu_bytes = static_cast<uint32_t>(route.mtu);
+  if (route.advmss != 0) made.advmss = static_cast<uint32_t>(route.advmss);
+  if (route.table) made.table = static_cast<uint32_t>(*route.table);
+  if (route.scope) made.scope = static_cast<uint8_t>(*route.scope);
+  // SPEC.md: 253 is the scope "link": such a route has no gateway.
+  if (route.scope == 253 && !route.gw) made.gateway.reset();
+  return made;
+}
+
+Result<void> configure(Call& call, const net::Link& tap, const cni::CniResult& planned) {
+  net::RouteSocket& routes = call.sandbox->routes;
+  if (has_ipv6(planned)) TRY(net::ensure_sysctl(&call.sandbox->ns, "net/ipv6/conf/" + tap.name + "/disable_ipv6", "0"));
+  for (const cni::IpConfig& ip : planned.ips)
+    (void)TRY(net::ensure_address(routes, tap.index, {.address = ip.address}));
+  for (const cni::Route& route : planned.routes) TRY(net::add_route(routes, kernel_route(route, planned, tap.index)));
+  return {};
+}
+
+/// The TAP first, as upstream's: its addresses are the namespace's, not the guest's. Behind it the guest's entry, for
+/// consumers that look for the pair (docs/contract.md).
+cni::CniResult result_of(const Call& call, const net::Link& tap, cni::CniResult result) {
+  const std::string guest_mac = call.attachment.guest_mac(cni::machine_id()).text();
+  result.interfaces = {
+      {.name = tap.name, .mac = tap.mac.text(), .mtu = tap.mtu_bytes, .sandbox = call.request.env.netns},
+      {.name = tap.name, .mac = guest_mac, .mtu = tap.mtu_bytes, .sandbox = call.attachment.container_id}};
+  for (cni::IpConfig& ip : result.ips) ip.interface = kTapEntry;
+  if (!call.config.dns.empty()) result.dns = call.config.dns;
+  return result;
+}
+
+}  // namespace
+
+Result<cni::CniResult> add_plain(Call& call) {
+  TRY(lock_sandbox(call));
+  Undo undo;
+  const int bridge = TRY(find_bridge(call));
+  const net::Link tap = TRY(make_tap(call, bridge, undo));
+  cni::CniResult addresses = TRY(reserve_addresses(call, undo));
+  TRY(configure(call, tap, addresses));
+  undo.commit();
+  return result_of(call, tap, std::move(addresses));
+}
+
+Result<void> check_plain(Call& call, const cni::CniResult& previous) {
+  net::RouteSocket& routes = call.sandbox->routes;
+  const std::string what = fmt::format("TAP '{}' in '{}'", call.attachment.ifname, call.request.env.netns);
+  const std::optional<net::Link> tap = TRY(net::find_link(routes, call.attachment.ifname));
+  if (!tap) return mismatch(what, "no such link");
+  if (!tap->tun || tap->alias != call.attachment.alias()) return mismatch(what, "it is somebody else's");
+  if (!tap->up) return mismatch(what, "it is down");
+  for (const cni::IpConfig& ip : previous.ips) {
+    if (ip.interface && *ip.interface != kTapEntry) continue;
+    if (!TRY(net::has_address(routes, tap->index, ip.address)))
+      return mismatch(what, fmt::format("no address '{}'", ip.address.text()));
+  }
+  return ipam::check(call.request);
+}
+
+}  // namespace slicer::tap

@@ -1,0 +1,15 @@
+#pragma once
+// A TAP that is first in its chain: upstream tap's work, the namespace has an end of its own with addresses.
+
+#include "plugins/tap/call.h"
+
+namespace slicer::tap {
+
+/// Errors: kExists (the name is in use), kNotFound (no such bridge in the namespace), kUnsupportedKernel (no SELinux);
+/// IPAM's.
+Result<cni::CniResult> add_plain(Call& call);
+
+/// Error: kMismatch; IPAM's.
+Result<void> check_plain(Call& call, const cni::CniResult& previous);
+
+}  // namespace slicer::tap
