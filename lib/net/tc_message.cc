@@ -34,18 +34,33 @@ Message qdisc_request(uint16_t type, int flags, int index) {
   return request;
 }
 
-/// Whether anybody has a filter there.
-Result<bool> has_filters(RouteSocket& ns, int index, uint32_t parent) {
+/// Whether a message of a dump is a filter of that place. (Of each priority a dump has one more, without a handle.)
+bool is_at(nlmsghdr& message, const FilterPlace& place) {
+  if (nlmsg_datalen(&message) < static_cast<int>(sizeof(tcmsg))) return false;
+  const auto* head = static_cast<const tcmsg*>(nlmsg_data(&message));
+  return TC_H_MAJ(head->tcm_info) >> 16 == place.priority && head->tcm_handle <= 1;
+}
+
+/// Whether another filter than that of `place` stands at `parent`.
+Result<bool> has_others(RouteSocket& ns, const FilterPlace& place, uint32_t parent) {
   tcmsg head = {};
-  head.tcm_ifindex = index;
+  head.tcm_ifindex = place.index;
   head.tcm_parent = parent;
   Message request(RTM_GETTFILTER, 0, 128);
   request.header(head);
+  const bool here = parent == (place.egress ? kEgress : kIngress);
   bool any = false;
   TRY(ns.dump(
-      request, "list filters of link " + std::to_string(index),
-      [&](nlmsghdr& message) { any |= message.nlmsg_type == RTM_NEWTFILTER; }, [&] { any = false; }));
+      request, "list filters of link " + std::to_string(place.index),
+      [&](nlmsghdr& message) { any |= message.nlmsg_type == RTM_NEWTFILTER && !(here && is_at(message, place)); },
+      [&] { any = false; }));
   return any;
+}
+
+/// Error: that of the kernel for a link without one.
+Result<void> delete_clsact(RouteSocket& ns, int index) {
+  Message request = qdisc_request(RTM_DELQDISC, 0, index);
+  return ns.transact(request, "delete clsact of link " + std::to_string(index));
 }
 
 }  // namespace
@@ -93,15 +108,15 @@ Result<void> delete_filter(RouteSocket& ns, const FilterPlace& place) {
   return done;
 }
 
-Result<void> delete_unused_clsact(RouteSocket& ns, int index) {
+Result<void> delete_last_filter(RouteSocket& ns, const FilterPlace& place) {
   for (const uint32_t parent : {kIngress, kEgress}) {
-    const Result<bool> used = has_filters(ns, index, parent);
-    if (!used && is_absent(used.error())) return {};
-    if (TRY(Result<bool>(used))) return {};
+    const Result<bool> shared = has_others(ns, place, parent);
+    if (!shared && is_absent(shared.error())) return {};
+    if (TRY(Result<bool>(shared))) return delete_filter(ns, place);
   }
-  Message request = qdisc_request(RTM_DELQDISC, 0, index);
-  Result<void> done = ns.transact(request, "delete clsact of link " + std::to_string(index));
-  if (!done && is_absent(done.error())) return {};
+  const Result<void> done = delete_clsact(ns, place.index);
+  // Somebody's "ingress" in its place is not ours to delete.
+  if (!done && is_absent(done.error())) return delete_filter(ns, place);
   return done;
 }
 

@@ -40,7 +40,7 @@ Result<void> install_filters(RouteSocket& ns, std::span<Message> requests, std::
 Result<bool> query_filter(RouteSocket& ns, const FilterPlace& place, const std::function<void(nlattr*)>& take);
 /// Absent is success.
 Result<void> delete_filter(RouteSocket& ns, const FilterPlace& place);
-/// Removes the clsact qdisc of a link when nobody has a filter on it; absent is success.
-Result<void> delete_unused_clsact(RouteSocket& ns, int index);
+/// The same, and when nobody has another filter on the link, the clsact qdisc with it, by one message.
+Result<void> delete_last_filter(RouteSocket& ns, const FilterPlace& place);
 
 }  // namespace slicer::net

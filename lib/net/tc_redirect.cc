@@ -70,9 +70,6 @@ Result<bool> has_redirect(RouteSocket& ns, int from, int to) {
   return redirect && redirect->target == to;
 }
 
-Result<void> delete_redirect(RouteSocket& ns, int from) {
-  TRY(delete_filter(ns, place_of(from)));
-  return delete_unused_clsact(ns, from);
-}
+Result<void> delete_redirect(RouteSocket& ns, int from) { return delete_last_filter(ns, place_of(from)); }
 
 }  // namespace slicer::net

@@ -135,6 +135,19 @@ Result<void> check_redirect(Call& call, const net::Link& from, const net::Link& 
   return mismatch(what, fmt::format("it leads to link {} instead of {}", *redirect->target, to.index));
 }
 
+/// The guard, and the redirects both ways. What stands already is not touched: a VM may be running.
+Result<void> pass_on(Call& call, const net::Link& followed, const net::Link& tap, const net::GuardSpec& guard,
+                     Undo& undo) {
+  net::RouteSocket& routes = call.sandbox->routes;
+  if (call.config.guard_mac && !TRY(net::has_guard(routes, tap.index, guard)))
+    TRY(net::ensure_guard(routes, tap.index, guard));
+  if (TRY(net::has_redirect(routes, followed.index, tap.index)) &&
+      TRY(net::has_redirect(routes, tap.index, followed.index)))
+    return {};
+  undo.push("delete redirect", [&routes, index = followed.index] { return net::delete_redirect(routes, index); });
+  return net::ensure_redirect_pair(routes, followed.index, tap.index);
+}
+
 }  // namespace
 
 Result<cni::CniResult> add_chained(Call& call, const cni::CniResult& previous) {
@@ -155,11 +168,8 @@ Result<cni::CniResult> add_chained(Call& call, const cni::CniResult& previous) {
   if (!cni::find_guest_interface(previous, call.attachment.container_id))
     result = hand_over(std::move(result), call.request.env, pair);
   const auto guest = cni::find_guest_interface(result, call.attachment.container_id);
-  net::RouteSocket& routes = call.sandbox->routes;
-  if (call.config.guard_mac && guest)
-    TRY(net::ensure_guard(routes, tap.index, guard_of(call, followed.mac, guest_addresses(result, guest->guest))));
-  undo.push("delete redirect", [&routes, index = followed.index] { return net::delete_redirect(routes, index); });
-  TRY(net::ensure_redirect_pair(routes, followed.index, tap.index));
+  if (!guest) return fail(Kind::kInternal, "hand the interface over: the result has no VM's end");
+  TRY(pass_on(call, followed, tap, guard_of(call, followed.mac, guest_addresses(result, guest->guest)), undo));
   undo.commit();
   return result;
 }

@@ -32,7 +32,7 @@ Result<std::string> parse_bridge(const Json& conf) {
 Result<std::optional<addr::Mac>> parse_mac_key(const Json& conf) {
   const std::string text = TRY(cni::string_field(conf, "mac"));
   if (text.empty()) return std::optional<addr::Mac>{};
-  return std::optional(TRY(addr::parse_mac(text).context("\"mac\"").hint("write it like \"02:00:5e:00:53:01\"")));
+  return std::optional(TRY(addr::parse_mac(text).context("\"mac\"")));
 }
 
 Result<std::string> parse_tap_name(const cni::Environment& env) {

@@ -39,6 +39,8 @@ constexpr std::array<std::string_view, 10> kIsolated = {"range", "mtu",   "backe
                                                         "owner", "group", "macspoofchk", "ipspoofchk", "dns"};
 constexpr std::array<std::string_view, 8> kMacvtap = {"parent",      "mode",       "mtu",   "mac",
                                                       "macspoofchk", "ipspoofchk", "probe", "dns"};
+constexpr std::array<std::string_view, 10> kTap = {
+    "mtu", "multiQueue", "owner", "group", "macspoofchk", "ipspoofchk", "mac", "bridge", "selinuxContext", "dns"};
 constexpr std::array<std::string_view, 8> kFirewall = {
     "backend", "drop", "allow", "default", "log", "ingressPolicy", "iptablesAdminChainName", "firewalldZone"};
 constexpr std::array<std::string_view, 11> kIpam = {"subnet", "rangeStart", "rangeEnd",  "gateway",
@@ -89,6 +91,7 @@ Keys keys_of(std::string_view plugin) {
   if (plugin == "slicer-bridge") return kBridge;
   if (plugin == "slicer-isolated") return kIsolated;
   if (plugin == "slicer-macvtap") return kMacvtap;
+  if (plugin == "slicer-tap") return kTap;
   if (plugin == "slicer-firewall") return kFirewall;
   if (plugin == "slicer-ipam") return kIpam;
   return {};

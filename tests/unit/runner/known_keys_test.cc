@@ -42,7 +42,8 @@ std::set<std::string> documented(const std::string& plugin) {
 }  // namespace
 
 TEST_CASE("known keys: what the plugins' pages have") {
-  for (const char* plugin : {"slicer-bridge", "slicer-isolated", "slicer-macvtap", "slicer-firewall", "slicer-ipam"}) {
+  for (const char* plugin :
+       {"slicer-bridge", "slicer-isolated", "slicer-macvtap", "slicer-tap", "slicer-firewall", "slicer-ipam"}) {
     CAPTURE(plugin);
     const auto keys = keys_of(plugin);
     const std::set<std::string> known(keys.begin(), keys.end());

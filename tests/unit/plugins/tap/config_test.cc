@@ -1,0 +1,119 @@
+#include "plugins/tap/config.h"
+
+#include <doctest/doctest.h>
+
+#include <map>
+#include <string>
+
+using namespace slicer;
+using cni::Json;
+using tap::Config;
+
+namespace {
+
+cni::NetConf conf_of(const char* json) {
+  cni::NetConf conf{.raw = Json::parse(json), .name = "net", .type = "slicer-tap"};
+  if (conf.raw.contains("ipam")) conf.ipam_type = conf.raw["ipam"].value("type", "");
+  return conf;
+}
+
+Result<Config> parse(const char* json, const std::map<std::string, std::string>& args = {}) {
+  return tap::parse_config(conf_of(json), {.args = args});
+}
+
+std::string refusal(const char* json, const std::map<std::string, std::string>& args = {},
+                    Kind kind = Kind::kInvalidConfig) {
+  const Result<Config> config = parse(json, args);
+  CAPTURE(json);
+  REQUIRE_FALSE(config.has_value());
+  CHECK(config.error().kind == kind);
+  return config.error().message;
+}
+
+}  // namespace
+
+TEST_CASE("tap config: tc-redirect-tap's configuration, which has no keys") {
+  const Result<Config> config = parse("{}");
+  REQUIRE(config.has_value());
+  CHECK(config->tap_name == "");
+  CHECK(config->mtu_bytes == 0);
+  CHECK_FALSE(config->multi_queue);
+  CHECK_FALSE(config->guard_mac);
+  CHECK_FALSE(config->guard_ip);
+  CHECK(config->owner.user == 0);
+  CHECK_FALSE(config->owner.group.has_value());
+  CHECK(tap::refuse_plain_keys(*config, conf_of("{}")).has_value());
+}
+
+TEST_CASE("tap config: upstream tap's configuration") {
+  const Result<Config> config = parse(R"({"multiQueue": true, "mtu": 1400, "mac": "00:11:22:33:44:55", "owner": 1000,
+    "group": 2000, "selinuxContext": "system_u:system_r:container_t:s0", "bridge": "br0", "args": {},
+    "dns": {"nameservers": ["192.0.2.53"]}, "ipam": {"type": "host-local"}})");
+  REQUIRE(config.has_value());
+  CHECK(config->multi_queue);
+  CHECK(config->mtu_bytes == 1400);
+  CHECK(config->mac->text() == "00:11:22:33:44:55");
+  CHECK_FALSE(config->asked.has_value());
+  CHECK(config->owner.user == 1000);
+  CHECK(config->owner.group == 2000);
+  CHECK(config->selinux_context == "system_u:system_r:container_t:s0");
+  CHECK(config->bridge == "br0");
+  CHECK(config->dns.nameservers == std::vector<std::string>{"192.0.2.53"});
+}
+
+TEST_CASE("tap config: what CNI_ARGS says wins") {
+  const Result<Config> config =
+      parse(R"({"owner": 1, "group": 2, "mac": "02:00:5e:00:53:01"})", {{"TC_REDIRECT_TAP_NAME", "vm0"},
+                                                                        {"TC_REDIRECT_TAP_UID", "1000"},
+                                                                        {"TC_REDIRECT_TAP_GID", "1001"},
+                                                                        {"MAC", "02:00:5e:00:53:02"},
+                                                                        {"K8S_POD_NAME", "x"}});
+  REQUIRE(config.has_value());
+  CHECK(config->tap_name == "vm0");
+  CHECK(config->owner.user == 1000);
+  CHECK(config->owner.group == 1001);
+  CHECK(config->mac->text() == "02:00:5e:00:53:02");
+  CHECK(config->asked == config->mac);
+}
+
+TEST_CASE("tap config: runtimeConfig's MAC is before that of CNI_ARGS") {
+  const Result<Config> config =
+      parse(R"({"runtimeConfig": {"mac": "02:00:5e:00:53:03"}})", {{"MAC", "02:00:5e:00:53:02"}});
+  REQUIRE(config.has_value());
+  CHECK(config->asked->text() == "02:00:5e:00:53:03");
+}
+
+TEST_CASE("tap config: a wrong value names its key") {
+  CHECK(refusal(R"({"mtu": 67})").find("\"mtu\": 67") != std::string::npos);
+  CHECK(refusal(R"({"mtu": "big"})").find("\"mtu\"") != std::string::npos);
+  CHECK(refusal(R"({"multiQueue": 2})").find("\"multiQueue\"") != std::string::npos);
+  CHECK(refusal(R"({"mac": "01:00:5e:00:00:01"})").find("\"mac\"") != std::string::npos);
+  CHECK(refusal(R"({"mac": 7})").find("\"mac\"") != std::string::npos);
+  CHECK(refusal(R"({"owner": "root"})").find("\"owner\"") != std::string::npos);
+  CHECK(refusal(R"({"group": -1})").find("\"group\"") != std::string::npos);
+  CHECK(refusal(R"({"bridge": "a/b"})").find("\"bridge\"") != std::string::npos);
+  CHECK(refusal(R"({"selinuxContext": 1})").find("\"selinuxContext\"") != std::string::npos);
+  CHECK(refusal(R"({"macspoofchk": false, "ipspoofchk": true})").find("\"ipspoofchk\"") != std::string::npos);
+  CHECK(refusal(R"({"dns": {"nameservers": ["dns.example"]}})").find("\"dns\"") != std::string::npos);
+}
+
+TEST_CASE("tap config: a wrong argument names itself") {
+  const auto bad = [](const char* key, const char* value) {
+    return refusal("{}", {{key, value}}, Kind::kInvalidEnvironment).find(key) != std::string::npos;
+  };
+  for (const char* name : {"a/b", "sixteen-letters-", "tap%d", ".."}) CHECK(bad("TC_REDIRECT_TAP_NAME", name));
+  for (const char* id : {"root", "-1", "4294967295", "1 "}) CHECK(bad("TC_REDIRECT_TAP_UID", id));
+  CHECK(bad("TC_REDIRECT_TAP_GID", "1x"));
+}
+
+TEST_CASE("tap config: keys of a plain TAP are refused behind another plugin, empty ones are not") {
+  for (const char* json : {R"({"bridge": "br0"})", R"({"mac": "02:00:5e:00:53:01"})", R"({"selinuxContext": "a"})",
+                           R"({"ipam": {"type": "host-local"}})"}) {
+    CAPTURE(json);
+    const Result<void> refused = tap::refuse_plain_keys(parse(json).value(), conf_of(json));
+    REQUIRE_FALSE(refused.has_value());
+    CHECK(refused.error().kind == Kind::kUnsupportedField);
+  }
+  const char* empty = R"({"bridge": "", "mac": "", "selinuxContext": "", "ipam": {}})";
+  CHECK(tap::refuse_plain_keys(parse(empty).value(), conf_of(empty)).has_value());
+}
