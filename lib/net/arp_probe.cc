@@ -44,15 +44,15 @@ Result<UniqueFd> open_socket(const Netns& ns, int index, const std::string& acti
   return fd;
 }
 
-Packet request_of(const ArpProbe& probe) {
+Packet request_of(const addr::Mac& sender, const addr::Ip& ip) {
   Packet packet = {};
   packet.ea_hdr = {.ar_hrd = htons(ARPHRD_ETHER),
                    .ar_pro = htons(ETH_P_IP),
                    .ar_hln = ETH_ALEN,
                    .ar_pln = 4,
                    .ar_op = htons(ARPOP_REQUEST)};
-  std::copy(probe.mac.bytes.begin(), probe.mac.bytes.end(), packet.arp_sha);
-  std::copy_n(probe.ip.bytes().begin(), 4, packet.arp_tpa);
+  std::copy(sender.bytes.begin(), sender.bytes.end(), packet.arp_sha);
+  std::copy_n(ip.bytes().begin(), 4, packet.arp_tpa);
   return packet;
 }
 
@@ -60,28 +60,35 @@ Result<void> ask(int fd, const ArpProbe& probe, const std::string& action) {
   sockaddr_ll everybody = link_address(probe.index);
   everybody.sll_halen = ETH_ALEN;
   std::fill_n(everybody.sll_addr, ETH_ALEN, uint8_t{0xff});
-  const Packet packet = request_of(probe);
-  if (sendto(fd, &packet, sizeof packet, 0, reinterpret_cast<const sockaddr*>(&everybody), sizeof everybody) < 0)
-    return fail_errno(errno, action);
+  for (const addr::Ip& ip : probe.ips) {
+    const Packet packet = request_of(probe.mac, ip);
+    if (sendto(fd, &packet, sizeof packet, 0, reinterpret_cast<const sockaddr*>(&everybody), sizeof everybody) < 0)
+      return fail_errno(errno, action);
+  }
   return {};
 }
 
-/// Who sent it, when he has the address or wants it just now.
-std::optional<addr::Mac> claimant(const Packet& packet, const ArpProbe& probe) {
-  const auto wanted = probe.ip.bytes();
-  const auto is_wanted = [&](const uint8_t* ip) { return std::memcmp(ip, wanted.data(), 4) == 0; };
+/// Whether the packet says that its sender has `ip`, or wants it just now.
+bool claims(const Packet& packet, const addr::Ip& ip) {
+  const auto wanted = ip.bytes();
+  const auto is_wanted = [&](const uint8_t* other) { return std::memcmp(other, wanted.data(), 4) == 0; };
   constexpr uint8_t kNone[4] = {};
-  if (packet.ea_hdr.ar_pro != htons(ETH_P_IP) || packet.ea_hdr.ar_hln != ETH_ALEN) return std::nullopt;
-  const bool has = is_wanted(packet.arp_spa);
-  const bool asks = packet.ea_hdr.ar_op == htons(ARPOP_REQUEST) && std::memcmp(packet.arp_spa, kNone, 4) == 0 &&
-                    is_wanted(packet.arp_tpa);
-  addr::Mac sender;
-  std::copy_n(packet.arp_sha, sender.bytes.size(), sender.bytes.begin());
-  if ((!has && !asks) || sender == probe.mac) return std::nullopt;
-  return sender;
+  return is_wanted(packet.arp_spa) || (packet.ea_hdr.ar_op == htons(ARPOP_REQUEST) &&
+                                       std::memcmp(packet.arp_spa, kNone, 4) == 0 && is_wanted(packet.arp_tpa));
 }
 
-std::optional<addr::Mac> listen_until(int fd, const ArpProbe& probe, Clock::time_point end) {
+std::optional<ArpClaim> claim_of(const Packet& packet, const ArpProbe& probe) {
+  if (packet.ea_hdr.ar_pro != htons(ETH_P_IP) || packet.ea_hdr.ar_hln != ETH_ALEN) return std::nullopt;
+  ArpClaim claim;
+  std::copy_n(packet.arp_sha, claim.mac.bytes.size(), claim.mac.bytes.begin());
+  if (claim.mac == probe.mac) return std::nullopt;
+  const auto ip = std::ranges::find_if(probe.ips, [&](const addr::Ip& each) { return claims(packet, each); });
+  if (ip == probe.ips.end()) return std::nullopt;
+  claim.ip = *ip;
+  return claim;
+}
+
+std::optional<ArpClaim> listen_until(int fd, const ArpProbe& probe, Clock::time_point end) {
   for (;;) {
     Packet packet = {};
     sockaddr_ll from = {};
@@ -90,8 +97,8 @@ std::optional<addr::Mac> listen_until(int fd, const ArpProbe& probe, Clock::time
     if (size >= static_cast<ssize_t>(sizeof packet)) {
       // What has a VLAN's tag is another LAN's. The kernel takes the tag out and says no more than this of it, not even
       // by PACKET_AUXDATA (net/core/dev.c, __netif_receive_skb_core()).
-      if (const std::optional<addr::Mac> mac = claimant(packet, probe); mac && from.sll_pkttype != PACKET_OTHERHOST)
-        return mac;
+      if (std::optional<ArpClaim> claim = claim_of(packet, probe); claim && from.sll_pkttype != PACKET_OTHERHOST)
+        return claim;
       if (Clock::now() < end) continue;  // however much the LAN has to say
       return std::nullopt;
     }
@@ -103,15 +110,16 @@ std::optional<addr::Mac> listen_until(int fd, const ArpProbe& probe, Clock::time
 
 }  // namespace
 
-Result<std::optional<addr::Mac>> probe_address(const Netns& ns, const ArpProbe& probe) {
-  const std::string action = "ask the LAN for '" + probe.ip.text() + "'";
+Result<std::optional<ArpClaim>> probe_addresses(const Netns& ns, const ArpProbe& probe) {
+  if (probe.ips.empty()) return std::optional<ArpClaim>{};
+  const std::string action = "ask the LAN for '" + probe.ips.front().text() + "'";
   const UniqueFd fd = TRY(open_socket(ns, probe.index, action));
   const Clock::time_point start = Clock::now();
   for (const auto until : {probe.limit / 2, probe.limit}) {
     TRY(ask(fd.get(), probe, action));
-    if (const std::optional<addr::Mac> mac = listen_until(fd.get(), probe, start + until)) return mac;
+    if (std::optional<ArpClaim> claim = listen_until(fd.get(), probe, start + until)) return claim;
   }
-  return std::optional<addr::Mac>{};
+  return std::optional<ArpClaim>{};
 }
 
 }  // namespace slicer::net

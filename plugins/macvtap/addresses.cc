@@ -19,14 +19,9 @@ constexpr const char* kOwnIpam = "slicer-ipam";
 constexpr const char* kProbeHint =
     "find out who it is; a router that answers for others (proxy ARP) needs \"probe\": false";
 
-/// Somebody who has one of the addresses.
-struct Conflict {
-  Ip ip = {};
-  addr::Mac mac = {};
-  [[nodiscard]] std::string text() const {
-    return fmt::format("address '{}' is in use on the LAN, by {}", ip.text(), mac.text());
-  }
-};
+std::string text_of(const net::ArpClaim& conflict) {
+  return fmt::format("address '{}' is in use on the LAN, by {}", conflict.ip.text(), conflict.mac.text());
+}
 
 /// The parent's; its macvtaps follow only after a while (net/core/link_watch.c).
 Result<bool> has_carrier(Call& call, const net::Link& device) {
@@ -35,20 +30,17 @@ Result<bool> has_carrier(Call& call, const net::Link& device) {
 }
 
 /// IPv6 addresses are not asked for: the guest does that itself, by duplicate address detection.
-Result<std::optional<Conflict>> find_conflict(Call& call, const net::Link& device, const cni::CniResult& addresses) {
+Result<std::optional<net::ArpClaim>> find_conflict(Call& call, const net::Link& device,
+                                                   const cni::CniResult& addresses) {
   if (!call.config.probe) return std::nullopt;
   if (!TRY(has_carrier(call, device))) {
     log_line(fmt::format("the LAN was not asked for the addresses of '{}': its parent has no carrier", device.name));
     return std::nullopt;
   }
-  for (const cni::IpConfig& each : addresses.ips) {
-    const Ip& ip = each.address.ip;
-    if (!ip.is_v4()) continue;
-    const std::optional<addr::Mac> mac =
-        TRY(net::probe_address(call.sandbox->ns, {.index = device.index, .mac = device.mac, .ip = ip}));
-    if (mac) return Conflict{.ip = ip, .mac = *mac};
-  }
-  return std::nullopt;
+  net::ArpProbe probe{.index = device.index, .mac = device.mac};
+  for (const cni::IpConfig& each : addresses.ips)
+    if (each.address.ip.is_v4()) probe.ips.push_back(each.address.ip);
+  return net::probe_addresses(call.sandbox->ns, probe);
 }
 
 bool is_requested(const Call& call, const Ip& ip) {
@@ -73,13 +65,13 @@ Result<cni::CniResult> reserve_own(Call& call, const net::Link& device) {
     if (!addresses) return std::unexpected(with_conflicts(std::move(addresses).error(), taken));
     Undo undo;
     undo.push("release addresses", [&call] { return ipam::del(call.request); });
-    const std::optional<Conflict> conflict = TRY(find_conflict(call, device, *addresses));
+    const std::optional<net::ArpClaim> conflict = TRY(find_conflict(call, device, *addresses));
     undo.commit();
     if (!conflict) return addresses;
     TRY(ipam::give_up(call.request, conflict->ip));
     if (is_requested(call, conflict->ip))
-      return fail(Kind::kExists, fmt::format("reserve the requested address: {}", conflict->text()), kProbeHint);
-    log_line(conflict->text() + ", giving the next one");
+      return fail(Kind::kExists, fmt::format("reserve the requested address: {}", text_of(*conflict)), kProbeHint);
+    log_line(text_of(*conflict) + ", giving the next one");
     taken.insert(conflict->ip);
   }
 }
@@ -94,9 +86,9 @@ Result<cni::CniResult> reserve_foreign(Call& call, const net::Link& device) {
                   fmt::format("use address '{}' of IPAM '{}': it is the host's own", each.address.ip.text(),
                               call.request.conf.ipam_type),
                   "leave the host's addresses out of that plugin's pool");
-  if (const std::optional<Conflict> conflict = TRY(find_conflict(call, device, addresses)))
+  if (const std::optional<net::ArpClaim> conflict = TRY(find_conflict(call, device, addresses)))
     return fail(Kind::kExists,
-                fmt::format("use what IPAM '{}' gave: {}", call.request.conf.ipam_type, conflict->text()),
+                fmt::format("use what IPAM '{}' gave: {}", call.request.conf.ipam_type, text_of(*conflict)),
                 "slicer-ipam would give the next one; or leave it out of that plugin's pool");
   undo.commit();
   return addresses;

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include <chrono>
 #include <cstdio>
 #include <fstream>
 #include <memory>
@@ -13,11 +14,15 @@
 #include <vector>
 
 #include "lib/base/unique_fd.h"
+#include "lib/net/arp_probe.h"
+#include "lib/net/link.h"
 #include "tests/system/macvtap/lan_watch.h"
 #include "tests/system/macvtap/macvtap_support.h"
 
 using namespace slicer::test;
 using namespace slicer::test::macvtap;
+
+namespace net = slicer::net;
 
 namespace {
 
@@ -177,6 +182,50 @@ TEST_CASE("macvtap addresses: the LAN is asked twice, by nobody, or not at all w
       {.source_mac = guest_entry(result, "vm-0")["mac"], .source_ip = "0.0.0.0", .target_ip = "198.51.100.220"});
   constexpr ptrdiff_t kWithoutPadding = 42;
   CHECK(lan.count(std::string(probe.begin(), probe.begin() + kWithoutPadding)) == requests);
+}
+
+TEST_CASE("macvtap addresses: two of one guest are asked for together, and one that somebody has is skipped") {
+  const Host host;
+  const Surroundings around;
+  const Netns box("box");
+  const LanWatch lan(around.machine.path(), "lan0");
+  const Json ranges = {{{{"gateway", "198.51.100.1/24"}}}, {{{"gateway", "203.0.113.1/24"}}}};
+  const Json conf = with(dhcp_conf(), "ipam", {{"type", "slicer-ipam"}, {"ranges", ranges}});
+  SUBCASE("nobody has them") {
+    const std::string mac = guest_entry(add(conf, numbered(box, 0)), "vm-0")["mac"];
+    const auto asking = [&](const char* ip) {
+      constexpr ptrdiff_t kWithoutPadding = 42;
+      const Bytes frame = arp_request({.source_mac = mac, .source_ip = "0.0.0.0", .target_ip = ip});
+      return std::string(frame.begin(), frame.begin() + kWithoutPadding);
+    };
+    REQUIRE(lan.sees(asking("198.51.100.220")));
+    CHECK(lan.sees_before(asking("203.0.113.220"), asking("198.51.100.220")));
+    CHECK(lan.sees(asking("203.0.113.220")));
+  }
+  SUBCASE("the second") {
+    (void)must("ip addr add 203.0.113.220/24 dev lan0", around.machine.path());
+    const Answer answer = call(conf, numbered(box, 0));
+    REQUIRE(answer.ok());
+    CHECK(answer.json["ips"][1]["address"] == "203.0.113.221/24");
+    CHECK(answer.err.find("address '203.0.113.220' is in use on the LAN") != std::string::npos);
+  }
+}
+
+TEST_CASE("macvtap addresses: the LAN has 200 milliseconds for its answer, all in all") {
+  const Host host;
+  const Surroundings around;
+  const Netns box("box");
+  (void)add(quick_conf(), call_in("ADD", box));
+  const auto ns = net::Netns::open(box.path()).value();
+  net::RouteSocket session = net::RouteSocket::open_in(ns).value();
+  const net::Link tap = net::get_link(session, "tap0").value();
+  const auto free = slicer::addr::parse_ip("198.51.100.77").value();
+  const auto took = [&] {
+    const auto start = std::chrono::steady_clock::now();
+    CHECK_FALSE(net::probe_addresses(ns, {.index = tap.index, .mac = tap.mac, .ips = {free}}).value());
+    return std::chrono::steady_clock::now() - start;
+  };
+  CHECK(eventually([&] { return took() <= std::chrono::milliseconds(200); }));  // this machine may be busy
 }
 
 TEST_CASE("macvtap addresses: who answers in a VLAN is on another LAN") {
