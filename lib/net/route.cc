@@ -230,6 +230,30 @@ std::optional<int> device_of_default(nlmsghdr& message) {
   return first ? std::optional(first->rtnh_ifindex) : std::nullopt;
 }
 
+/// Of the main table's default routes the one with the lowest metric. For a host whose longer routes hide them.
+Result<std::optional<int>> find_default_in_main(RouteSocket& ns, addr::Family family) {
+  std::optional<int> best;
+  uint32_t lowest = 0;
+  rtmsg head = {};
+  head.rtm_family = static_cast<uint8_t>(addr::af_of(family));
+  Message question(RTM_GETROUTE);
+  question.header(head).u32(RTA_TABLE, RT_TABLE_MAIN);
+  const Result<void> read = ns.dump(
+      question, "list routes",
+      [&](nlmsghdr& message) {
+        const std::optional<int> device = device_of_default(message);
+        if (!device) return;
+        const Attributes<RTA_MAX> at(message, sizeof(rtmsg));
+        const uint32_t metric = at.number<uint32_t>(RTA_PRIORITY).value_or(0);
+        if (at.number<uint32_t>(RTA_TABLE) != RT_TABLE_MAIN || (best && metric >= lowest)) return;
+        best = device;
+        lowest = metric;
+      },
+      [&] { best.reset(); });
+  if (!read && read.error().kind != Kind::kNotFound) return std::unexpected(read.error());  // no such table
+  return best;
+}
+
 /// An address to which nobody has a route of its own, so that the default route decides about it.
 addr::Ip address_elsewhere(addr::Family family) {
   if (family == addr::Family::kIpv4) return {family, 0xc0000201U};  // 192.0.2.1
@@ -243,8 +267,7 @@ Result<std::optional<int>> find_default_device(RouteSocket& ns, addr::Family fam
   (void)TRY(
       query_entry(ns, address_elsewhere(family), [&](nlmsghdr& message) { device = device_of_default(message); }));
   if (device) return device;
-  const std::optional<Route> route = TRY(find_default_route(ns, family));
-  return route ? std::optional(route->device) : std::nullopt;
+  return find_default_in_main(ns, family);
 }
 
 Result<bool> is_own_address(RouteSocket& ns, const addr::Ip& ip) {

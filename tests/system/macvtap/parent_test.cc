@@ -122,6 +122,17 @@ TEST_CASE("macvtap parent: the interface of the default route, when none is name
     (void)add(auto_conf(), call_in("ADD", box));
     CHECK(stands_on(box, "eth1"));
   }
+  SUBCASE("the same, of several next hops") {
+    const Tunnel tunnel("vpn0");
+    (void)must("ip addr add 198.51.100.2/24 dev eth1");
+    (void)must("ip addr add 203.0.113.2/24 dev eth2");
+    (void)must("ip route add default dev eth0 metric 200");
+    (void)must("ip route add default metric 100 nexthop via 198.51.100.1 dev eth1 nexthop via 203.0.113.1 dev eth2");
+    (void)must("ip route add 0.0.0.0/1 dev vpn0");
+    (void)must("ip route add 128.0.0.0/1 dev vpn0");
+    (void)add(auto_conf(), call_in("ADD", box));
+    CHECK(stands_on(box, "eth1"));
+  }
   SUBCASE("the routing table is asked, rules and all") {
     (void)must("ip route add default dev eth1");
     (void)must("ip route add default dev eth2 table 100");
