@@ -5,10 +5,13 @@
 #include <cerrno>
 #include <string>
 
+#include "lib/base/visible_text.h"
+
 namespace slicer {
 
 void log_line(std::string_view line) {
-  const std::string text = std::string(program_invocation_short_name) + ": " + std::string(line) + "\n";
+  // Names and values of others stand in it: what they do to a terminal is nobody's wish.
+  const std::string text = std::string(program_invocation_short_name) + ": " + visible_text(line) + "\n";
   (void)!write(STDERR_FILENO, text.data(), text.size());  // nowhere left to report to
 }
 

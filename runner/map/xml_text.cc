@@ -3,30 +3,10 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "lib/base/utf8.h"
+
 namespace slicer::runner {
 namespace {
-
-// RFC 3629, section 4: the bytes of one character at the start of `text`, 0 when they are none. Its table forbids
-// overlong forms and surrogates by the second byte's range.
-size_t sequence_length(std::string_view text) {
-  const auto byte = [&](size_t at) { return at < text.size() ? static_cast<uint8_t>(text[at]) : uint8_t{0}; };
-  const uint8_t first = byte(0);
-  if (first < 0x80) return 1;
-  size_t length = 0;
-  uint8_t low = 0x80;
-  uint8_t high = 0xbf;
-  if (first >= 0xc2 && first <= 0xdf) length = 2;
-  if (first >= 0xe0 && first <= 0xef) length = 3;
-  if (first >= 0xf0 && first <= 0xf4) length = 4;
-  if (first == 0xe0) low = 0xa0;
-  if (first == 0xed) high = 0x9f;
-  if (first == 0xf0) low = 0x90;
-  if (first == 0xf4) high = 0x8f;
-  if (length == 0 || length > text.size() || byte(1) < low || byte(1) > high) return 0;
-  for (size_t i = 2; i < length; ++i)
-    if (byte(i) < 0x80 || byte(i) > 0xbf) return 0;
-  return length;
-}
 
 std::string escaped(std::string_view character) {
   if (character.size() > 1) return std::string(character);
@@ -53,7 +33,7 @@ std::string escaped(std::string_view character) {
 std::string xml_text(std::string_view text) {
   std::string result;
   while (!text.empty()) {
-    const size_t length = sequence_length(text);
+    const size_t length = utf8_length(text);
     result += length == 0 ? "?" : escaped(text.substr(0, length));
     text.remove_prefix(std::max<size_t>(length, 1));
   }

@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "lib/base/visible_text.h"
 #include "lib/base/whole_file.h"
 #include "runner/print.h"
 #include "runner/state/vm_files.h"
@@ -115,9 +116,8 @@ Error not_running(const std::string& name) {
 /// One file that is shown as it grows.
 class ShownLog {
  public:
-  explicit ShownLog(std::string path) : path_(std::move(path)) {}
+  ShownLog(std::string path, bool visible) : path_(std::move(path)), visible_(visible) {}
 
-  [[nodiscard]] const std::string& path() const { return path_; }
   /// Error: kNotFound, kSystem.
   Result<void> open() {
     file_ = UniqueFd(::open(path_.c_str(), O_RDONLY | O_CLOEXEC));
@@ -133,13 +133,18 @@ class ShownLog {
       const ssize_t count = pread(file_.get(), chunk.data(), chunk.size(), offset_);
       if (count < 0) return fail(Kind::kIo, "read the log: " + errno_text(errno));
       if (count == 0) return {};
-      TRY(print({chunk.data(), static_cast<size_t>(count)}));
+      const std::string_view bytes(chunk.data(), static_cast<size_t>(count));
+      TRY(visible_ ? print(text_.take(bytes)) : print(bytes));
       offset_ += count;
     }
   }
+  /// Nothing more comes.
+  Result<void> finish() { return print(text_.rest()); }
 
  private:
   std::string path_;
+  bool visible_;
+  VisibleText text_ = {};
   UniqueFd file_ = {};
   off_t offset_ = 0;
 };
@@ -159,17 +164,20 @@ Result<void> show_log(const Settings& settings, const VmRecord& record, const Lo
   const VmFiles files = vm_files(settings, record.name);
   std::vector<ShownLog> logs;
   if (wish.console) {
-    logs.emplace_back(files.console_log);
+    logs.emplace_back(files.console_log, wish.visible);
     TRY(logs.back().open());
   }
-  if (wish.packets) logs.emplace_back(files.packet_log);
+  if (wish.packets) logs.emplace_back(files.packet_log, wish.visible);
   const UniqueFd supervisor = open_process(record.supervisor);
   const UniqueFd changes(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
   // The folder's: a log that is not there yet is made in it. Without inotify it goes by the interval.
   if (changes.valid()) (void)inotify_add_watch(changes.get(), files.folder.c_str(), IN_MODIFY | IN_CREATE);
   for (;;) {
     const bool ended = !supervisor.valid() || wait_for_end(supervisor, 0);  // before the last look
-    for (ShownLog& log : logs) TRY(log.show_rest());
+    for (ShownLog& log : logs) {
+      TRY(log.show_rest());
+      if (!wish.follow || ended) TRY(log.finish());
+    }
     if (!wish.follow || ended) return {};
     std::array<pollfd, 2> waiting = {{{.fd = changes.get(), .events = POLLIN, .revents = 0},
                                       {.fd = supervisor.get(), .events = POLLIN, .revents = 0}}};

@@ -19,9 +19,10 @@ enum class ConsoleEnd {
 Result<ConsoleEnd> attach_console(const Settings& settings, const VmRecord& record);
 
 struct LogWish {
-  bool console = true;  ///< what the guest wrote to its console
-  bool packets = true;  ///< and, behind it, what its network's lists dropped
-  bool follow = false;  ///< goes on until the VM ends; lines come as they are written
+  bool console = true;   ///< what the guest wrote to its console
+  bool packets = true;   ///< and, behind it, what its network's lists dropped
+  bool follow = false;   ///< goes on until the VM ends; lines come as they are written
+  bool visible = false;  ///< for a terminal: a guest's control characters do nothing (lib/base/visible_text.h)
 };
 /// Writes a VM's logs to stdout. Errors: kNotFound, kIo.
 Result<void> show_log(const Settings& settings, const VmRecord& record, const LogWish& wish);

@@ -147,6 +147,38 @@ TEST_CASE("runner vm logs: what the guest wrote, and with --follow until it ends
   CHECK(follower.wait() == 0);
 }
 
+TEST_CASE("runner vm logs: a guest's control characters do nothing to a terminal, unless --raw asks for them") {
+  const Machine machine;
+  REQUIRE(Runner::start("demo-1").ok());
+  REQUIRE(Runner::says("demo-1", "TINY-READY"));
+  const std::string evil =
+      "\x1b]0;owned\x07\x1b[1;31mred\x1b[0m\x9b"
+      "6n";
+  Terminal console("vm console demo-1");
+  REQUIRE(eventually([&] { return console.is_raw(); }));
+  console.type(evil);
+  REQUIRE(Runner::says("demo-1", evil));
+  Terminal visible("vm logs demo-1");
+  CHECK(visible.shows("\n^[]0;owned^Gred\\x9b6n"));
+  CHECK(visible.wait() == 0);
+  CHECK(visible.shown().find('\x1b') == std::string::npos);
+  Terminal raw("vm logs --raw demo-1");
+  CHECK(raw.shows(evil));
+  CHECK(Runner::run("vm logs demo-1").out == "TINY-READY\r\n" + evil);  // a pipe gets every byte
+}
+
+TEST_CASE("runner: a name with control characters does nothing to a terminal, whatever command it is given to") {
+  const Machine machine;
+  for (const char* const command : {"vm console", "vm logs", "vm rm", "vm exec", "inspect", "vm start"}) {
+    CAPTURE(command);
+    const Outcome refused =
+        Runner::run(std::string(command) + " de\x1b[2Jmo" + (command == std::string("vm exec") ? " -- true" : ""));
+    CHECK_FALSE(refused.ok());
+    CHECK(refused.err.find("'de^[[2Jmo'") != std::string::npos);
+    CHECK(refused.err.find('\x1b') == std::string::npos);
+  }
+}
+
 TEST_CASE("runner vm new --foreground: the console, and a signal ends the VM") {
   const Machine machine;
   Terminal terminal(std::string("vm new demo-1 --foreground --network host --ram-mb 16 --kernel ") +
