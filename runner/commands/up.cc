@@ -62,6 +62,7 @@ Result<Next> bring_up(const Context& context, const Options& options, UpGroups& 
   TRY(apply_plans(context, groups, std::move(plans), signals, fleet));
   failed += fleet.failed();
   up.vms = fleet.running();
+  up.missed = fleet.missed();
   if (fleet.interrupted() && keeping.other == 0) failed += TRY(end_begun(context, groups, signals));
   if (fleet.interrupted()) {
     if (keeping.other != 0) ++failed;  // not all of it was done

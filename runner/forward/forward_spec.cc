@@ -95,7 +95,9 @@ Result<ForwardSpec> parse_forward(const std::string& text) {
   if (parts.size() < 2) return fail(Kind::kInvalidConfig, "'" + text + "' is no port forward", kForm);
   TRY(take_listener(parts, text, spec));
   if (parts.empty() || parts.size() > 2) return fail(Kind::kInvalidConfig, "'" + text + "' is no port forward", kForm);
-  if (parts.size() == 2 && !is_guest_itself(parts[0])) {
+  if (parts.size() == 2 && is_guest_itself(parts[0])) {
+    spec.loopback = parts[0];
+  } else if (parts.size() == 2) {
     spec.target = parts[0];
     if (!is_host(spec.target))
       return fail(Kind::kInvalidConfig, fmt::format("'{}': \"{}\" is no host", text, spec.target),
@@ -113,6 +115,12 @@ Result<ForwardSpec> parse_forward(const std::string& text) {
 
 std::string endpoint_text(const addr::Ip& ip, uint16_t port) {
   return ip.is_v4() ? fmt::format("{}:{}", ip.text(), port) : fmt::format("[{}]:{}", ip.text(), port);
+}
+
+std::string ssh_target(const ForwardSpec& spec) {
+  const std::string& host = spec.target.empty() ? spec.loopback : spec.target;
+  const bool v6 = host.find(':') != std::string::npos;
+  return fmt::format("{}:{}", v6 ? "[" + host + "]" : host, spec.target_port);
 }
 
 std::string listen_text(const ForwardSpec& spec, uint16_t port) {

@@ -12,16 +12,7 @@
 #include "runner/ssh/ssh_command.h"
 
 namespace slicer::runner {
-namespace {
-
-// What `ssh -W` takes: the guest's loopback for the guest itself.
-std::string ssh_target(const ForwardSpec& spec) {
-  const std::string host = spec.target.empty() ? "127.0.0.1" : spec.target;
-  const bool v6 = host.find(':') != std::string::npos;
-  return (v6 ? "[" + host + "]" : host) + ":" + std::to_string(spec.target_port);
-}
-
-}  // namespace
+namespace {}  // namespace
 
 Result<VmRecord> load_running(const Settings& settings, const std::string& name, const std::string& what) {
   VmRecord record = TRY(load_record(settings, name));

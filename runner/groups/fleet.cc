@@ -71,6 +71,7 @@ void Fleet::begin(Boot& boot) {
       boot.starting.push_back(std::move(*vm));
     } else {
       report(std::move(vm).context("VM '" + request.name + "'").error());
+      missed_.push_back(request.definition);
       ++boot.done;
     }
     if (took_signal()) return;
@@ -85,6 +86,8 @@ Result<void> Fleet::collect(Boot& boot, size_t index) {
   Result<VmRecord> record = await_vm(std::move(vm));
   if (!record) {
     report(std::move(record).context("VM '" + name + "'").error());
+    const auto request = std::ranges::find(boot.requests, name, &VmRequest::name);
+    if (request != boot.requests.end()) missed_.push_back(request->definition);
     return {};
   }
   running_.push_back(std::move(*record));

@@ -32,6 +32,8 @@ class Fleet {
 
   [[nodiscard]] const std::vector<VmRecord>& running() const { return running_; }
   [[nodiscard]] unsigned failed() const { return failed_; }
+  /// Those that could not be booted.
+  [[nodiscard]] const std::vector<VmDefinition>& missed() const { return missed_; }
   [[nodiscard]] bool interrupted() const { return signal_.number != 0; }
   /// The signal that came last.
   [[nodiscard]] const Signals::Taken& signal() const { return signal_; }
@@ -51,6 +53,7 @@ class Fleet {
   const Signals& signals_;
   std::vector<VmRecord> running_ = {};
   unsigned failed_ = 0;
+  std::vector<VmDefinition> missed_ = {};
   Signals::Taken signal_ = {};
 };
 

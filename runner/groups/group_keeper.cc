@@ -97,6 +97,18 @@ void GroupKeeper::adopt(VmRecord record) {
   watched_.emplace(vm.record.name, std::move(vm));
 }
 
+void GroupKeeper::try_again(const VmDefinition& vm) {
+  if (!wants_restart(restart_policy(vm.restart), EndReason::kFailed)) return;
+  VmRecord last;
+  last.name = vm.name;
+  last.group = vm.group;
+  last.group_file = vm.group_file;
+  last.conflist = vm.conflist;
+  last.definition = definition_json(vm);
+  plan_restart(last, Clock::duration::zero());
+  log_line(fmt::format("VM '{}' is tried again in {} s", vm.name, wait_of(vm.name).count()));
+}
+
 RestartPolicy GroupKeeper::policy_of(const std::string& group) const {
   const auto found = policies_.find(group);
   return found == policies_.end() ? RestartPolicy::kNo : found->second;
@@ -153,13 +165,16 @@ Result<void> GroupKeeper::on_end(Watched vm) {
     return {};
   }
   plan_restart(record, Clock::now() - vm.since);
-  const auto wait = std::chrono::ceil<std::chrono::seconds>(restarts_[record.name].due - Clock::now());
-  log_line(fmt::format("{}; it is booted again in {} s", ended, wait.count()));
+  log_line(fmt::format("{}; it is booted again in {} s", ended, wait_of(record.name).count()));
   return {};
 }
 
 void GroupKeeper::plan_restart(const VmRecord& last, Clock::duration life) {
   restarts_[last.name] = {.last = last, .due = Clock::now() + back_offs_[last.name].after_end(life)};
+}
+
+std::chrono::seconds GroupKeeper::wait_of(const std::string& vm) const {
+  return std::chrono::ceil<std::chrono::seconds>(restarts_.at(vm).due - Clock::now());
 }
 
 // As it was made, on its group's network as it is now.

@@ -13,6 +13,7 @@
 #include "runner/groups/group_note.h"
 #include "runner/state/epitaph.h"
 #include "runner/state/restart_policy.h"
+#include "runner/state/vm_definition.h"
 #include "runner/supervisor/signals.h"
 
 namespace slicer::runner {
@@ -48,6 +49,8 @@ class GroupKeeper {
 
   /// A VM that was just booted, whether it still runs or not.
   void adopt(VmRecord record);
+  /// A VM that could not be booted: as one that failed right after its boot.
+  void try_again(const VmDefinition& vm);
 
   Result<End> keep();
   /// The groups that it kept last.
@@ -73,6 +76,7 @@ class GroupKeeper {
   Result<VmRequest> request_again(const VmRecord& last, const GroupNote& note, bool same_address) const;
   Result<void> restart(const Restart& wish);
   void plan_restart(const VmRecord& last, Clock::duration life);
+  [[nodiscard]] std::chrono::seconds wait_of(const std::string& vm) const;  ///< until it is booted again
   [[nodiscard]] RestartPolicy policy_of(const std::string& group) const;
   [[nodiscard]] int limit_ms() const;
   [[nodiscard]] std::optional<End> end_of_keeping();

@@ -116,6 +116,7 @@ Result<unsigned> keep_groups(const Settings& settings, const UpGroups& up, const
   const bool empty = std::ranges::all_of(groups.groups, [](const HostGroup& group) { return group.count == 0; });
   GroupKeeper keeper(settings, signals, groups.file, stays || empty);
   for (const VmRecord& record : up.vms) keeper.adopt(record);
+  for (const VmDefinition& vm : up.missed) keeper.try_again(vm);
   const GroupKeeper::End end = TRY(keeper.keep());
   if (end != GroupKeeper::End::kHandedOver) (void)unlink(log_of(settings, groups).c_str());  // a keeper's
   if (end == GroupKeeper::End::kHandedOver || end == GroupKeeper::End::kDown) return 0U;

@@ -9,6 +9,7 @@
 #include "runner/groups/group_lock.h"
 #include "runner/groups/host_group.h"
 #include "runner/settings.h"
+#include "runner/state/vm_definition.h"
 #include "runner/state/vm_record.h"
 #include "runner/supervisor/signals.h"
 
@@ -18,6 +19,7 @@ namespace slicer::runner {
 struct UpGroups {
   HostGroups groups = {};
   std::vector<VmRecord> vms = {};
+  std::vector<VmDefinition> missed = {};  ///< and those that could not be booted
 };
 
 struct Keeping {

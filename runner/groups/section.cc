@@ -108,6 +108,9 @@ Result<uint64_t> Section::number(std::string_view key, uint64_t fallback, uint64
   const auto [rest, failure] = std::from_chars(value->text.data(), end, number);
   if (value->type != YamlValue::Type::kScalar || value->quoted || failure == std::errc::invalid_argument || rest != end)
     return bad(key, "expected a whole number, got " + describe(*value), value->quoted ? "leave the quotes out" : "");
+  if (value->text.size() > 1 && value->text.front() == '0')
+    return bad(key, fmt::format("{} begins with 0", value->text),
+               fmt::format("write {}: others read {} as octal", number, value->text));
   if (failure != std::errc{} || number < low || number > high)
     return bad(key, fmt::format("{} is not in {}-{}", value->text, low, high));
   return number;

@@ -28,8 +28,10 @@ constexpr size_t kMaxConfig = size_t{1} << 20;
 // Files alone: what a directory service says of a name is not asked for.
 constexpr const char* kNameService = "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n";
 
-Result<void> hide_behind(const std::string& text, const std::string& path, const std::string& folder) {
-  const std::string file = folder + "/.sos-" + std::to_string(getpid());
+constexpr const char* kPrivsepFolder = "/run/sshd";  // where OpenSSH's unprivileged half is locked in: always empty
+
+Result<void> hide_behind(const std::string& text, const std::string& path) {
+  const std::string file = std::string(kPrivsepFolder) + "/shown";
   TRY(write_whole_file(file, text, {.mode = 0644}));
   const bool done = mount(file.c_str(), path.c_str(), nullptr, MS_BIND, nullptr) == 0;
   const int err = errno;
@@ -42,11 +44,14 @@ Result<void> hide_behind(const std::string& text, const std::string& path, const
 // unmounted here, too, however long a console is open.
 Result<void> show_accounts(const Settings& settings) {
   const std::string accounts = TRY(accounts_text(TRY(list_vm_names(settings)), TRY(read_file(kPasswd, 16U << 20U))));
-  TRY(ensure_directory(settings.state_dir, 0700));
+  TRY(ensure_directory(kPrivsepFolder));
   if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0)
     return fail_errno(errno, "make a mount namespace");
-  TRY(hide_behind(accounts, kPasswd, settings.state_dir));
-  if (access("/etc/nsswitch.conf", F_OK) == 0) TRY(hide_behind(kNameService, "/etc/nsswitch.conf", settings.state_dir));
+  // A file system of this process's own: whenever it is killed, no file of it stays.
+  if (mount("none", kPrivsepFolder, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=755") != 0)
+    return fail_errno(errno, "make a file system for the accounts");
+  TRY(hide_behind(accounts, kPasswd));
+  if (access("/etc/nsswitch.conf", F_OK) == 0) TRY(hide_behind(kNameService, "/etc/nsswitch.conf"));
   // nscd would answer from the host's accounts.
   if (access("/run/nscd", F_OK) == 0 && mount("none", "/run/nscd", "tmpfs", 0, "mode=755") != 0)
     return fail_errno(errno, "hide '/run/nscd'");
@@ -89,7 +94,6 @@ Result<void> become_console_sshd(const Settings& settings, const std::string& co
   const std::string sshd = TRY(find_program("sshd", kNoSshd));
   const std::string forced = "ForceCommand='" + TRY(own_program()) + "' sos";
   TRY(show_accounts(settings));
-  TRY(ensure_directory("/run/sshd"));  // where OpenSSH's unprivileged half is locked in
   return become({sshd, "-i", "-f", config, "-o", forced, "-o", "DisableForwarding=yes", "-o", "PermitUserRC=no", "-o",
                  "PermitUserEnvironment=no", "-o", "UsePAM=no", "-o", "PermitRootLogin=prohibit-password"});
 }

@@ -1,41 +1,69 @@
 #include "runner/ssh/copy.h"
 
 #include <fmt/format.h>
+#include <poll.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 
 #include "lib/base/log.h"
+#include "lib/base/whole_file.h"
 #include "runner/process/child.h"
 #include "runner/process/program_path.h"
 #include "runner/ssh/arrival.h"
 #include "runner/ssh/runner_key.h"
 #include "runner/ssh/ssh_log.h"
+#include "runner/supervisor/signals.h"
 
 namespace slicer::runner {
 namespace {
 
 constexpr const char* kNoTar = "apt install tar";
 
-// $1: the target, $2: the name in the stream, "." for a folder's content, $3: that folder's mode, for a new target. A
-// file gets its name when it is whole.
+// The last member of the stream: without it the stream was cut off, and tar may not have noticed.
+constexpr const char* kEnd = ".slicer-cp.end";
+
+// $1: the target, $2: the name in the stream, "." for a folder's content, $3: that folder's mode, for a new target.
+// What comes is unpacked beside its place, and moved there when all of it has come.
 constexpr const char* kReceive = R"(set -e
 d=${1:-.} n=$2
-if [ "$n" = . ] && [ ! -e "$d" ]; then
-  mkdir -p -m 700 -- "$d"
-  tar -xpof - -C "$d"
-  exec chmod "$3" "$d"
-fi
-if [ -d "$d" ]; then exec tar -xpof - -C "$d"; fi
-case $d in */) echo "'$d' is no folder" >&2; exit 1 ;; esac
-t=$(mktemp -d "$(dirname -- "$d")/.slicer-cp.XXXXXX")
-trap 'rm -rf "$t"' EXIT
+put() {
+  if [ -d "$1" ] && [ ! -L "$1" ] && [ -d "$2" ] && [ ! -L "$2" ]; then
+    for each in "$1"/* "$1"/.[!.]* "$1"/..?*; do
+      if [ -e "$each" ] || [ -L "$each" ]; then put "$each" "$2/${each##*/}"; fi
+    done
+  elif [ -d "$2" ] && [ ! -L "$2" ]; then echo "'$2' is a folder" >&2; exit 1
+  else
+    if [ -L "$2" ] && [ -d "$2" ]; then rm -f -- "$2"; fi
+    mv -f -- "$1" "$2"
+  fi
+}
+case $d in
+  */) if [ "$n" != . ] && [ ! -d "$d" ]; then echo "'$d' is no folder" >&2; exit 1; fi ;;
+esac
+while case $d in ?*/) true ;; *) false ;; esac; do d=${d%/}; done
+p=$d
+if [ ! -d "$d" ]; then p=$(dirname -- "$d"); fi
+if [ "$n" = . ]; then mkdir -p -- "$p"; fi
+t=$(mktemp -d "$p/.slicer-cp.XXXXXX")
+trap 'rm -rf -- "$t"' EXIT
+trap 'exit 1' HUP INT TERM PIPE
 tar -xpof - -C "$t"
-mv -f -- "$t/$n" "$d")";
+if [ ! -e "$t/.slicer-cp.end" ]; then echo "the copy was cut off" >&2; exit 1; fi
+rm -f -- "$t/.slicer-cp.end"
+if [ -d "$d" ]; then
+  if [ "$n" = . ]; then put "$t" "$d/."; else put "$t/$n" "$d/$n"; fi
+elif [ "$n" = . ]; then
+  chmod "$3" "$t"
+  mv -- "$t" "$d"
+else
+  mv -f -- "$t/$n" "$d"
+fi)";
 
 // $1: the folder, $2: what to take there. A name that is a link to a file is taken as the file.
 constexpr const char* kSend = R"(cd -- "${1:-.}"
@@ -66,18 +94,30 @@ Result<UniqueFd> names_in(const std::string& folder) {
   return file;
 }
 
-// Two programs, the first's output the second's input, to their ends.
+Result<void> wait_for(const Child& child, const Signals& signals) {
+  for (;;) {
+    std::array<pollfd, 2> waiting = {
+        {{.fd = child.pidfd(), .events = POLLIN, .revents = 0}, {.fd = signals.fd(), .events = POLLIN, .revents = 0}}};
+    if (poll(waiting.data(), waiting.size(), -1) < 0 && errno != EINTR) return fail_errno(errno, "wait for a copy");
+    if (signals.take() != 0) return fail(Kind::kUnavailable, "copy: interrupted");
+    if (waiting[0].revents != 0) return {};
+  }
+}
+
+// Two programs, the first's output the second's input, to their ends. A signal ends both.
 struct Ended {
   int sender = 0;
   int receiver = 0;
 };
-Result<Ended> join(ChildSpec sender, ChildSpec receiver) {
+Result<Ended> join(ChildSpec sender, ChildSpec receiver, const Signals& signals) {
   Pipe pipe = TRY(make_pipe());
   sender.out = pipe.write_end.get();
   receiver.in = pipe.read_end.get();
   Child first = TRY(Child::start(sender));
   Child second = TRY(Child::start(receiver));
   pipe = {};
+  TRY(wait_for(second, signals));
+  TRY(wait_for(first, signals));
   const int received = second.wait();
   return Ended{.sender = first.wait(), .receiver = received};
 }
@@ -166,6 +206,9 @@ Result<void> copy_in(const Settings& settings, const CopyWish& wish) {
   if (stat(wish.source.c_str(), &info) != 0) return fail_errno(errno, "copy '" + wish.source + "'");
   const CopySource source = split_source(wish.source);
   const SshLog log = TRY(SshLog::make());
+  const Signals signals = TRY(Signals::block());  // before the folder, which must not stay
+  const TemporaryFolder end = TRY(TemporaryFolder::make(settings.state_dir));
+  TRY(write_whole_file(end.path() + "/" + kEnd, ""));
   ChildSpec tar;
   tar.argv = {TRY(find_program("tar", kNoTar)), "-C", source.folder, "-cf", "-"};
   // A name that is a link to a file is taken as the file.
@@ -176,12 +219,13 @@ Result<void> copy_in(const Settings& settings, const CopyWish& wish) {
     tar.in = names.get();
     tar.argv.insert(tar.argv.end(), {"--null", "-T", "-"});
   } else {
-    tar.argv.insert(tar.argv.end(), {"--", source.name});
+    tar.argv.push_back("--add-file=" + source.name);  // whatever it begins with
   }
+  tar.argv.insert(tar.argv.end(), {"-C", std::filesystem::absolute(end.path()).string(), kEnd});
   const ChildSpec ssh = TRY(ssh_child(
       settings, wish, log,
       {"sh", "-c", kReceive, "slicer-run", wish.target, source.name, fmt::format("{:o}", info.st_mode & 07777U)}));
-  const Ended ended = TRY(join(tar, ssh));
+  const Ended ended = TRY(join(tar, ssh, signals));
   tell(settings, wish, log, ended.receiver);
   return judge(ended.sender, ended.receiver);
 }
@@ -189,6 +233,7 @@ Result<void> copy_in(const Settings& settings, const CopyWish& wish) {
 Result<void> copy_out(const Settings& settings, const CopyWish& wish) {
   const CopySource source = split_source(wish.source);
   const Place place = TRY(find_place(wish, source));
+  const Signals signals = TRY(Signals::block());  // before the folder, which must not stay
   const TemporaryFolder fresh = TRY(TemporaryFolder::make(place.folder));
   const SshLog log = TRY(SshLog::make());
   const ChildSpec ssh =
@@ -196,7 +241,7 @@ Result<void> copy_out(const Settings& settings, const CopyWish& wish) {
   ChildSpec tar;
   // GNU tar keeps names with ".." and links that lead outside from doing harm; the folder is new besides.
   tar.argv = {TRY(find_program("tar", kNoTar)), "-C", fresh.path(), "--no-same-owner", "-xpf", "-"};
-  const Ended ended = TRY(join(ssh, tar));
+  const Ended ended = TRY(join(ssh, tar, signals));
   tell(settings, wish, log, ended.sender);
   TRY(judge(ended.receiver, ended.sender));
   TRY(check_arrival(fresh.path()));

@@ -77,6 +77,8 @@ Result<int> run_ssh(const Settings& settings, const std::string& vm, const SshWi
   const SshLog log = TRY(SshLog::make());
   SshWish logged = wish;
   logged.more.insert(logged.more.end(), {"-E", log.path()});
+  // By it SshLog knows of a command that a signal ended; since OpenSSH 8.5.
+  add_options(logged.more, {"IgnoreUnknown=LogVerbose", "LogVerbose=clientloop.c:client_input_channel_req():*"});
   ChildSpec spec;
   spec.argv = TRY(ssh_argv(settings, vm, logged));
   const Signals signals = TRY(Signals::block());

@@ -15,10 +15,12 @@ namespace {
 
 constexpr size_t kMaxLog = 65536;
 
-// What ssh says when its ProxyCommand ended, which told why.
-bool is_echo_of_proxy(std::string_view line) {
+constexpr std::string_view kRequestLine = "client_input_channel_req";  // OpenSSH, clientloop.c
+
+// What ssh says when its ProxyCommand ended, which told why; and what we ask it to note.
+bool is_not_told(std::string_view line) {
   return line.starts_with("kex_exchange_identification: ") || line.starts_with("Connection closed by UNKNOWN") ||
-         line.starts_with("banner exchange: ");
+         line.starts_with("banner exchange: ") || line.find(kRequestLine) != std::string_view::npos;
 }
 
 }  // namespace
@@ -34,8 +36,13 @@ std::string SshLog::path() const { return "/proc/" + std::to_string(getpid()) + 
 void SshLog::tell(const std::string& vm, const std::string& known_hosts, const std::string& public_key) const {
   if (lseek(file_.get(), 0, SEEK_SET) != 0) return;
   const std::string log = read_fd(file_.get(), kMaxLog).value_or("");
+  if (ended_by_signal(log)) return log_line("the command in '" + vm + "' was ended by a signal");
   if (const std::string text = told_of_ssh(log); !text.empty()) log_line("ssh to '" + vm + "': " + text);
   if (const std::string hint = hint_for_ssh(log, known_hosts, public_key); !hint.empty()) log_line("hint: " + hint);
+}
+
+bool ended_by_signal(const std::string& log) {
+  return log.find("rtype exit-signal", log.find(kRequestLine)) != std::string::npos;
 }
 
 std::string told_of_ssh(const std::string& log) {
@@ -45,7 +52,7 @@ std::string told_of_ssh(const std::string& log) {
     std::string line = log.substr(at, end - at);
     at = end + 1;
     while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.pop_back();
-    if (line.empty() || line.find_first_not_of('@') == std::string::npos || is_echo_of_proxy(line)) continue;
+    if (line.empty() || line.find_first_not_of('@') == std::string::npos || is_not_told(line)) continue;
     text += (text.empty() ? "" : "; ") + line;
   }
   return text;

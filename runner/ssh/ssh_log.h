@@ -21,6 +21,8 @@ class SshLog {
   UniqueFd file_;
 };
 
+/// The command ran, and a signal ended it: ssh ends with 255 and says nothing.
+bool ended_by_signal(const std::string& log);
 /// The log's line without what our own ProxyCommand has said already; the hint for it, or empty.
 std::string told_of_ssh(const std::string& log);
 std::string hint_for_ssh(const std::string& log, const std::string& known_hosts, const std::string& public_key);

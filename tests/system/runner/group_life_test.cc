@@ -1,6 +1,7 @@
 // Host groups over time: VMs one by one, an edited file, VMs that die and come back.
 #include <doctest/doctest.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -165,6 +166,30 @@ TEST_CASE("runner up: restart always brings a VM back, unless somebody ended it"
   INFO(down.out << down.err);
   CHECK(down.ok());
   CHECK(group_leftovers() == before);
+}
+
+TEST_CASE("runner up: restart always tries a VM again whose first boot fails") {
+  const GroupHost machine;
+  const std::string plugin = "/run/plugins/late";
+  std::filesystem::create_directories("/run/plugins");
+  for (const auto& each : std::filesystem::directory_iterator(bin_dir()))
+    std::filesystem::create_symlink(each.path(), "/run/plugins/" + each.path().filename().string());
+  write_text(plugin,
+             "#!/bin/sh\n[ \"$CNI_COMMAND\" != ADD ] || [ -e /run/ready ] || { echo '{\"code\": 100, \"msg\": "
+             "\"not yet\"}'; exit 1; }\nexec /run/plugins/tap_plugin\n");
+  REQUIRE(chmod(plugin.c_str(), 0755) == 0);
+  std::filesystem::create_symlink(Runner::plugin_dir() + "/tap_plugin", "/run/plugins/tap_plugin");
+  write_text("/etc/cni/net.d/70-late.conflist",
+             R"({"cniVersion": "1.0.0", "name": "late", "netns": "host", "plugins": [{"type": "late"}]})");
+  write_groups(group_text("vm", 1, "      network_name: late\n      restart: always\n"));
+  const Outcome first = Runner::run("--cni-path /run/plugins up " + std::string(kGroupFile) + " --detach");
+  CHECK(first.exit_code == 1);
+  CHECK(first.err.find("not yet") != std::string::npos);
+  CHECK(running_vms() == 0);
+  write_text("/run/ready", "");
+  INFO(contents("/run/slicer/.group-vm.log"));
+  CHECK(eventually([] { return running_vms() == 1; }, 20s));
+  CHECK(Runner::run("down vm").ok());
 }
 
 TEST_CASE("runner up: restart on-failure leaves a VM that switched itself off") {

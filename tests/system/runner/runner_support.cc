@@ -124,6 +124,18 @@ void Runner::use_stand_in() {
   if (setenv("PATH", path.c_str(), 1) != 0) give_up("setenv PATH");
 }
 
+std::string Runner::prepare_sshd() {
+  if (const char* unpacked = std::getenv("SLICER_TEST_SSHD"); unpacked != nullptr) {
+    const std::string root = unpacked;
+    (void)setenv("PATH", (root + "/usr/sbin:" + std::getenv("PATH")).c_str(), 1);
+    for (const auto& folder : std::filesystem::directory_iterator(root + "/usr/lib"))  // one per processor
+      if (folder.path().string().ends_with("-linux-gnu")) (void)setenv("LD_LIBRARY_PATH", folder.path().c_str(), 1);
+  }
+  if (!slicer::test::run({"sh", "-c", "command -v sshd"}).ok()) return "no sshd here: apt install openssh-server";
+  std::ofstream("/etc/passwd", std::ios::app) << "sshd:x:64322:65534::/run/sshd:/usr/sbin/nologin\n";
+  return {};
+}
+
 bool Runner::has_demo_image() { return std::getenv("SLICER_TEST_IMAGE") != nullptr; }
 
 void Runner::install_demo_image() {

@@ -42,6 +42,10 @@ class Runner {
   /// Waits until its console has shown `text`.
   [[nodiscard]] static bool says(const std::string& name, const std::string& text);
 
+  /// An sshd is on PATH, and the account that it needs is there; else the reason why not. It is the system's, or
+  /// SLICER_TEST_SSHD: a folder that the packages openssh-server and libwrap0 were unpacked into.
+  [[nodiscard]] static std::string prepare_sshd();
+
   /// Real guests can be booted: SLICER_TEST_IMAGE is the folder that scripts/guest-image made.
   [[nodiscard]] static bool has_demo_image();
   /// That folder is the image of VMs that name none.

@@ -109,6 +109,12 @@ TEST_CASE("ssh's own words: told without what our proxy has said, and with what 
         "root@demo-1: Permission denied (publickey).");
   CHECK(told_of_ssh("@@@@@@\r\n@ WARNING @\r\n@@@@\r\nHost key verification failed.\r\n") ==
         "@ WARNING @; Host key verification failed.");
+  const std::string note =
+      "clientloop.c:client_input_channel_req():1:debug1: client_input_channel_req: channel 0 rtype ";
+  CHECK(told_of_ssh(note + "exit-status reply 0\r\n") == "");
+  CHECK_FALSE(ended_by_signal(note + "exit-status reply 0\r\n"));
+  CHECK(ended_by_signal(note + "exit-signal reply 0\r\n"));
+  CHECK_FALSE(ended_by_signal("rtype exit-signal"));
   CHECK(hint_for_ssh("x: Permission denied (publickey).", "/k", "/p.pub").find("/p.pub") != std::string::npos);
   CHECK(hint_for_ssh("Host key verification failed.", "/k", "/p.pub").find("remove /k") != std::string::npos);
   CHECK(hint_for_ssh("anything", "/k", "/p.pub").empty());

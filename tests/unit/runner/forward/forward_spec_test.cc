@@ -29,6 +29,16 @@ TEST_CASE("parse_forward: the forms") {
   CHECK(read("/run/web.sock:127.0.0.1:80") == "/run/web.sock port 80 of vm");
 }
 
+TEST_CASE("ssh_target: the guest itself as it was written, another host as the guest knows it") {
+  const auto target = [](const std::string& text) { return ssh_target(parse_forward(text).value()); };
+  CHECK(target("2222:22") == "127.0.0.1:22");
+  CHECK(target("2222:127.0.0.1:22") == "127.0.0.1:22");
+  CHECK(target("2222:[::1]:22") == "[::1]:22");
+  CHECK(target("2222:localhost:22") == "localhost:22");
+  CHECK(target("[::1]:2222:[2001:db8::7]:80") == "[2001:db8::7]:80");
+  CHECK(target("/run/x.sock:db.example.org:5432") == "db.example.org:5432");
+}
+
 TEST_CASE("parse_forward: a host that the guest reaches") {
   CHECK(read("2222:192.0.2.7:22") == "127.0.0.1:2222 192.0.2.7:22 by vm");
   CHECK(read("2222:[2001:db8::7]:22") == "127.0.0.1:2222 [2001:db8::7]:22 by vm");

@@ -194,6 +194,8 @@ TEST_CASE("host groups: a wrong key or value is told with its place and what wou
        "f.yaml:4:14: config.host_groups[0].count: expected a whole number, got \"3\"", "leave the quotes out"},
       {with_group("      count: -1\n"), "f.yaml:4:14: config.host_groups[0].count: expected a whole number, got \"-1\"",
        ""},
+      {with_group("      count: 010\n"), "f.yaml:4:14: config.host_groups[0].count: 010 begins with 0",
+       "write 10: others read 010 as octal"},
       {with_group("      count: 1001\n"), "f.yaml:4:14: config.host_groups[0].count: 1001 is not in 0-1000", ""},
       {with_group("      count: 99999999999999999999\n"),
        "f.yaml:4:14: config.host_groups[0].count: 99999999999999999999 is not in 0-1000", ""},
