@@ -9,6 +9,7 @@
 #include "lib/net/route.h"
 #include "lib/net/sysctl.h"
 #include "plugins/bridge/host_veth.h"
+#include "plugins/bridge/taken_over.h"
 
 namespace slicer::bridge {
 namespace {
@@ -99,6 +100,8 @@ Result<void> check_container_veth(Call& call, const Bridge& bridge, const GuestP
       if (!TRY(net::has_route(inside, kernel_route(route, previous, link->index))))
         return std::unexpected(mismatch(call, fmt::format("no route to '{}'", route.dst.text())));
   }
+  if (const std::optional<TakenOver> taken = TRY(find_taken_over(call, previous)))
+    return check_host_port(taken->host_end, bridge, call.config.bridge);
   const net::Link veth = TRY(check_host_veth(call, bridge));
   TRY(check_guard(call.host, veth, call.config, guest));
   return check_guest(call, bridge, veth.index, guest);

@@ -41,10 +41,15 @@ Result<net::Link> check_host_veth(Call& call, const Bridge& bridge) {
   const std::string name = call.attachment.kernel_name('v');
   std::optional<net::Link> link = TRY(find_host_end(call));
   if (!link) return std::unexpected(mismatch(name, "no such link"));
-  if (!link->up) return std::unexpected(mismatch(name, "it is down"));
-  if (link->master != bridge.index)
-    return std::unexpected(mismatch(name, fmt::format("it is no port of bridge '{}'", call.config.bridge)));
+  TRY(check_host_port(*link, bridge, call.config.bridge));
   return std::move(*link);
+}
+
+Result<void> check_host_port(const net::Link& link, const Bridge& bridge, const std::string& bridge_name) {
+  if (!link.up) return std::unexpected(mismatch(link.name, "it is down"));
+  if (link.master != bridge.index)
+    return std::unexpected(mismatch(link.name, fmt::format("it is no port of bridge '{}'", bridge_name)));
+  return {};
 }
 
 Result<void> delete_pair(net::RouteSocket& host, const net::Link& host_end, uint32_t group) {

@@ -24,6 +24,8 @@ Result<HostVeth> add_host_veth(Call& call, const Bridge& bridge, const InnerEnd&
 
 /// CHECK of the host's end. Error: kMismatch.
 Result<net::Link> check_host_veth(Call& call, const Bridge& bridge);
+/// The same of a link that is known: up, and a port of the bridge.
+Result<void> check_host_port(const net::Link& link, const Bridge& bridge, const std::string& bridge_name);
 
 /// Everything of this attachment in CNI_NETNS (the host's end dies with it). No CNI_NETNS, or nothing there: success.
 Result<void> delete_inside(Call& call);

@@ -7,6 +7,7 @@
 #include "lib/net/bridge_port.h"
 #include "plugins/bridge/host_tap.h"
 #include "plugins/bridge/host_veth.h"
+#include "plugins/bridge/taken_over.h"
 #include "plugins/bridge/verbs.h"
 
 namespace slicer::bridge {
@@ -56,6 +57,7 @@ Result<void> del(const cni::Request& request) {
   steps.take(delete_inside(call));
   steps.take(delete_host_end(call));
   steps.take(delete_host_tap(call));
+  steps.take(delete_taken_over(call));
   steps.take(delete_dead_neighbours(call));
   steps.take(ipam::del(request));
   return std::move(steps).end();
