@@ -34,6 +34,7 @@ Findings examine(const Settings& settings) {
   doctor::check_isolation(findings);
   doctor::check_link_managers(settings, networks, findings);
   doctor::check_pools(settings, networks, findings);
+  doctor::check_stores(networks, findings);
   doctor::check_leftovers(settings, findings);
   return findings;
 }

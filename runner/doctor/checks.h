@@ -36,6 +36,8 @@ void check_isolation(Findings& findings);
 void check_link_managers(const Settings& settings, std::vector<CheckedNetwork> networks, Findings& findings);
 /// Pools against each other, the host's addresses and routes, and what is left in them; allocations without an owner.
 void check_pools(const Settings& settings, const std::vector<CheckedNetwork>& networks, Findings& findings);
+/// The folders of allocations: who can write there, and what is none.
+void check_stores(const std::vector<CheckedNetwork>& networks, Findings& findings);
 /// VMs whose supervisor is dead.
 void check_leftovers(const Settings& settings, Findings& findings);
 

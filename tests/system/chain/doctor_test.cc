@@ -49,7 +49,7 @@ TEST_CASE("doctor: a good network is found good, nothing is changed, and no chec
   CHECK(difference(before, snapshot({.folders = {"/run", "/var/lib/cni", "/etc/cni"}})) == "");
   for (const char* check :
        {"kernel.bridge", "kernel.tap", "kernel.veth", "kernel.guard", "kernel.redirect", "kernel.nftables", "tun",
-        "network", "forwarding", "firewall", "bridge", "isolation", "pool", "leftovers"}) {
+        "network", "forwarding", "firewall", "bridge", "isolation", "pool", "store", "leftovers"}) {
     CAPTURE(check);
     CHECK_MESSAGE(report.of(check).starts_with("ok: "), report.of(check));
     CHECK_FALSE(contains(report.of(check), "fail: "));
@@ -185,6 +185,33 @@ TEST_CASE("doctor: an address kept for nobody is told with the file to remove, o
   CHECK(told ==
         "warn: 198.51.100.9 of network 'slicer' is kept for nobody (eth0), which no runtime's cache knows "
         "(if it is gone: rm '/var/lib/cni/networks/slicer/198.51.100.9')\n");
+}
+
+TEST_CASE("doctor: a store that others can write, or that holds what is no allocation") {
+  const Host host;
+  Json list = network_list("slicer", "slicer0", kSubnet);
+  list["plugins"][0]["ipam"]["type"] = "host-local";  // slicer-ipam's STATUS would take what is empty away
+  write_list("51-slicer.conflist", list);
+  const std::string folder = "/var/lib/cni/networks/slicer";
+  write_text(folder + "/198.51.100.9", "pod\r\neth0");
+  write_text(folder + "/198.51.100.10", "");
+  std::filesystem::create_symlink("/etc/hostname", folder + "/198.51.100.11");
+  for (const char* name : {"", "/198.51.100.9", "/198.51.100.10"})
+    std::filesystem::permissions(folder + name, std::filesystem::perms(0755));
+  CHECK(Report().of("store") ==
+        "warn: '" + folder +
+            "/198.51.100.11': no regular file; as an address it is never given (find out who put it "
+            "there, and remove it)\n"
+            "warn: '" +
+            folder +
+            "/198.51.100.10' of network 'slicer': empty, as a crash of host-local leaves it (remove it, "
+            "or have slicer-ipam in the conflist, which takes it for free)\n");
+  for (const char* name : {"", "/198.51.100.9"})
+    std::filesystem::permissions(folder + name, std::filesystem::perms(0777));
+  (void)must("chown 65534 " + folder + "/198.51.100.10");
+  const std::string told = Report().of("store");
+  CHECK(contains(told, "warn: '" + folder + "' can be written by others than root (owner 0, mode 0777)"));
+  CHECK(contains(told, " and 1 more can be written by others than root (chown -R root '" + folder + "'"));
 }
 
 TEST_CASE("doctor: dead VMs and what other runtimes left") {
