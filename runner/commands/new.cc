@@ -37,7 +37,7 @@ void register_new(CLI::App& app, Context& context) {
   command.add_option("--count", wanted->count, "How many VMs `up` boots");
   command.add_option("--vcpu", wanted->vcpus, "Processors of each VM")->check(CLI::Range(1U, 255U));
   command.add_option("--ram", wanted->ram, "Memory of each VM: GiB, or 512M");
-  command.add_option("--hypervisor", wanted->hypervisor, "qemu");
+  command.add_option("--hypervisor", wanted->hypervisor, "qemu, firecracker or cloud-hypervisor");
   command.add_option("--image", wanted->image,
                      "A folder with kernel, initrd, disk and cmdline, or a YAML file of them");
   command.add_option(

@@ -48,6 +48,8 @@ Result<VmRecord> start_alone(const Context& context, const Options& options) {
   spec.vcpus = options.wish.vcpus.value_or(spec.vcpus);
   spec.ram_mib = options.wish.ram_mib.value_or(spec.ram_mib);
   spec.accelerator = options.wish.accelerator.value_or(spec.accelerator);
+  spec.hypervisor = options.wish.hypervisor.value_or(spec.hypervisor);
+  spec.hypervisor_path = options.wish.hypervisor_path;
   spec.capability_args = TRY(policy_capability(options.policy));
   if (!options.storage.empty()) spec.storage_bytes = TRY(parse_storage_size(options.storage));
   spec.storage_copy = options.storage_copy;
@@ -117,6 +119,11 @@ void register_vm_new(CLI::App& vm, Context& context) {
       ->check(CLI::Range(16U, 16U << 20U));
   command.add_option("--accel", wish.accelerator, "auto: KVM where it works, else TCG (default: auto)")
       ->check(CLI::IsMember({"auto", "kvm", "tcg"}));
+  command
+      .add_option("--hypervisor", wish.hypervisor,
+                  "qemu, firecracker or cloud-hypervisor (default: qemu, or the group's)")
+      ->check(CLI::IsMember({"qemu", "firecracker", "cloud-hypervisor"}));
+  command.add_option("--hypervisor-path", wish.hypervisor_path, "Its program, instead of the one on PATH");
   command.add_option("--storage", options->storage,
                      "A disk of its own, kept until vm rm: 10G (K, M, G, T; default GiB)");
   command.add_flag("--storage-copy", options->storage_copy, "That disk is a copy of the image's, not a layer above it");

@@ -71,6 +71,8 @@ Result<LaunchSpec> next_member(const Settings& settings, const GroupNote& note, 
   spec.ram_mib = wish.ram_mib.value_or(spec.ram_mib);
   spec.storage_bytes = wish.storage_bytes.value_or(spec.storage_bytes);
   spec.accelerator = wish.accelerator.value_or(spec.accelerator);
+  spec.hypervisor = wish.hypervisor.value_or(spec.hypervisor);
+  spec.hypervisor_path = wish.hypervisor_path;
   spec.capability_args.update(wish.capability_args);
   return spec;
 }

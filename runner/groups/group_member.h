@@ -19,6 +19,8 @@ struct MemberWish {
   std::optional<unsigned> vcpus = {};
   std::optional<unsigned> ram_mib = {};
   std::optional<std::string> accelerator = {};
+  std::optional<std::string> hypervisor = {};
+  std::string hypervisor_path = {};
   std::optional<uint64_t> storage_bytes = {};
   cni::Json capability_args = cni::Json::object();  ///< {"policy": {…}}
 };

@@ -140,7 +140,6 @@ Result<void> read_guest(const Section& section, HostGroup& group) {
   group.vcpus = static_cast<unsigned>(TRY(section.number("vcpu", group.vcpus, 1, kMaxVcpus)));
   TRY(read_memory(section, group));
   group.hypervisor = TRY(section.word("hypervisor", kHypervisors, group.hypervisor));
-  if (group.hypervisor != "qemu") return section.later("hypervisor", '"' + group.hypervisor + '"');
   TRY(read_image(section, group));
   group.restart = restart_policy(TRY(section.word("restart", kRestartWords, "no")));
   TRY(read_macs(section, group));

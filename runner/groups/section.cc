@@ -126,10 +126,4 @@ std::unexpected<Error> Section::bad(const PlacedText& text, const std::string& m
   return fail_at(*file_, text.place, fmt::format("{}: {}", text.path, message), std::move(hint));
 }
 
-std::unexpected<Error> Section::later(std::string_view key, const std::string& what) const {
-  std::unexpected<Error> error = bad(key, what + " comes with a later version", "take it out until then");
-  error.error().kind = Kind::kUnsupportedField;
-  return error;
-}
-
 }  // namespace slicer::runner

@@ -46,7 +46,6 @@ class Section {
                                            std::string hint = {}) const;
   [[nodiscard]] std::unexpected<Error> bad(const PlacedText& text, const std::string& message,
                                            std::string hint = {}) const;
-  [[nodiscard]] std::unexpected<Error> later(std::string_view key, const std::string& what) const;
 
  private:
   Section(const std::string& file, const YamlValue& value, std::string path)

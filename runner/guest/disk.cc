@@ -177,6 +177,7 @@ Result<Disk> open_kept_disk(const std::string& folder, const KeptDisk& kept, uin
   Disk disk;
   disk.path = disk_path(folder, kept.format);
   disk.format = kept.format;
+  disk.ours = true;
   disk.base = kept.base;
   disk.base_format = kept.base_format;
   TRY(grow(disk.path, kept, bytes));

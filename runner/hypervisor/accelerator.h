@@ -5,9 +5,11 @@
 #include <string_view>
 
 #include "lib/base/result.h"
-#include "runner/hypervisor/hypervisor.h"
 
 namespace slicer::runner {
+
+/// kAuto becomes one of the others before a hypervisor sees it.
+enum class Accelerator { kAuto, kKvm, kTcg };
 
 /// "auto", "kvm", "tcg". Error: kInvalidConfig.
 Result<Accelerator> parse_accelerator(const std::string& name);

@@ -1,6 +1,7 @@
 #include "runner/hypervisor/confined_process.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <grp.h>
 #include <sched.h>
 #include <sys/prctl.h>
@@ -11,6 +12,7 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 
 #include "lib/base/whole_file.h"
@@ -23,6 +25,7 @@ constexpr const char* kKvm = "/dev/kvm";
 // What a child that cannot exec tells its parent through the pipe.
 struct Failure {
   int err = 0;
+  int file = -1;  ///< of the spec's; -1: none
   std::array<char, 60> step = {};
 };
 
@@ -39,13 +42,14 @@ class Child {
     redirect();
     keep_descriptors();
     drop_privileges();
+    check_files();
     die_with_parent();
     exec();
   }
 
  private:
   [[noreturn]] void give_up(const char* step) {
-    Failure failure{.err = errno, .step = {}};
+    Failure failure{.err = errno, .file = file_, .step = {}};
     (void)std::string_view(step).copy(failure.step.data(), failure.step.size() - 1);
     (void)!write(report_, &failure, sizeof failure);
     _exit(127);
@@ -75,17 +79,44 @@ class Child {
   }
 
   void redirect() {
-    const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    check(null >= 0 && dup2(null, STDIN_FILENO) == STDIN_FILENO, "open /dev/null");
+    const int in = open_input();
+    check(in >= 0 && dup2(in, STDIN_FILENO) == STDIN_FILENO, "open its input");
     const int log = open(spec_.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
-    check(log >= 0 && dup2(log, STDOUT_FILENO) >= 0 && dup2(log, STDERR_FILENO) >= 0, "open the log");
+    check(log >= 0 && dup2(log, STDERR_FILENO) >= 0, "open the log");
+    const int out = spec_.terminal < 0 ? log : open_input();
+    check(out >= 0 && dup2(out, STDOUT_FILENO) >= 0, "open its output");
     check(chdir("/") == 0, "go to /");
     (void)umask(0077);
+  }
+
+  // A terminal is opened anew each time: Firecracker makes its input non-blocking, and its output must not follow.
+  [[nodiscard]] int open_input() const {
+    if (spec_.terminal < 0) return open("/dev/null", O_RDWR | O_CLOEXEC);
+    return open(same_file(spec_.terminal).data(), O_RDWR | O_NOCTTY | O_CLOEXEC);
+  }
+
+  // Without an allocation: this is between fork and exec.
+  static std::array<char, 40> same_file(int fd) {
+    std::array<char, 40> path = {};
+    (void)std::snprintf(path.data(), path.size(), "/proc/self/fd/%d", fd);
+    return path;
+  }
+
+  void check_files() {
+    for (size_t i = 0; i < spec_.files.size(); ++i) {
+      const GivenFile& file = spec_.files[i];
+      file_ = static_cast<int>(i);
+      const int opened = open(same_file(file.fd).data(), (file.writable ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+      check(opened >= 0, "open");
+      (void)close(opened);
+    }
+    file_ = -1;
   }
 
   void keep_descriptors() {
     check(close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC) == 0, "close descriptors");
     for (const int fd : spec_.descriptors) check(fcntl(fd, F_SETFD, 0) == 0, "keep a descriptor");
+    for (const GivenFile& file : spec_.files) check(fcntl(file.fd, F_SETFD, 0) == 0, "keep a descriptor");
   }
 
   void drop_privileges() {
@@ -119,7 +150,19 @@ class Child {
   int report_;
   std::vector<gid_t> groups_ = {};
   std::vector<ShownDevice> devices_;
+  int file_ = -1;  ///< that is being tried
 };
+
+Error start_error(const ConfinedSpec& spec, const Failure& failure) {
+  const std::string action = "start '" + spec.argv.front() + "'";
+  if (failure.file < 0) return errno_error(failure.err, action + ": " + failure.step.data());
+  const GivenFile& file = spec.files[static_cast<size_t>(failure.file)];
+  Error error = errno_error(failure.err, fmt::format("{}: open {} as the user slicer-vm{}", action, file.what,
+                                                     file.writable ? ", to write" : ""));
+  error.hint = "give that user the right (setfacl -m u:slicer-vm:rw FILE)";
+  if (file.writable) error.hint += ", or the VM a disk of its own: --storage SIZE (storage: in a host group)";
+  return error;
+}
 
 }  // namespace
 
@@ -145,7 +188,7 @@ Result<ConfinedProcess> ConfinedProcess::start(const ConfinedSpec& spec) {
   }
   Failure failure;
   if (read(read_end.get(), &failure, sizeof failure) == static_cast<ssize_t>(sizeof failure))
-    return fail_errno(failure.err, action + ": " + failure.step.data());
+    return std::unexpected(start_error(spec, failure));
   process.id_ = TRY(identify_process(pid));
   return process;
 }

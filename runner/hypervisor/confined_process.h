@@ -14,10 +14,20 @@
 
 namespace slicer::runner {
 
+/// A file that the program opens again as /proc/self/fd/N, with its own rights.
+struct GivenFile {
+  int fd = -1;
+  bool writable = false;
+  std::string what = {};  ///< "disk '/srv/web.img'"
+};
+
 struct ConfinedSpec {
   std::vector<std::string> argv = {};  ///< argv[0] is the program's path
   std::vector<int> descriptors = {};   ///< kept, under their own numbers; all others but 0-2 are closed
-  std::string log = {};                ///< stdout and stderr are appended to it; stdin is /dev/null
+  /// Descriptors too; start() fails with kSystem when the user may not open one of them.
+  std::vector<GivenFile> files = {};
+  std::string log = {};  ///< stdout and stderr are appended to it; stdin is /dev/null
+  int terminal = -1;     ///< one to be stdin and stdout, each opened by itself
   uid_t uid = 0;
   gid_t gid = 0;
   /// It needs /dev/kvm: by the device's group, else by a node of its own, as those of `devices`.

@@ -1,18 +1,20 @@
 #pragma once
 // What the supervisor needs of a hypervisor: start it on a TAP, talk to it, end it.
 
+#include <chrono>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "lib/base/result.h"
 #include "lib/base/unique_fd.h"
+#include "runner/hypervisor/accelerator.h"
+#include "runner/hypervisor/kinds.h"
+#include "runner/hypervisor/nic.h"
 #include "runner/state/process_id.h"
 
 namespace slicer::runner {
-
-/// kAuto becomes one of the others before a hypervisor sees it.
-enum class Accelerator { kAuto, kKvm, kTcg };
 
 /// What the guest boots from; each file is handed over as a descriptor.
 struct BootFiles {
@@ -31,25 +33,38 @@ struct Disk {
   std::string path = {};
   std::string format = "raw";  ///< or "qcow2"
   bool read_only = false;
+  bool ours = false;      ///< made for this VM alone: the hypervisor's user may be made its owner
   std::string base = {};  ///< below a copy-on-write disk; empty: nothing
   std::string base_format = "raw";
+};
+
+/// What the guest may send and receive, in bits and bits per second; 0: no limit. In upstream's words (the capability
+/// "bandwidth"): ingress is what comes to the guest.
+struct NicLimits {
+  uint64_t ingress_rate = 0;
+  uint64_t ingress_burst = 0;
+  uint64_t egress_rate = 0;
+  uint64_t egress_burst = 0;
 };
 
 /// The machine to start.
 struct Machine {
   std::string name = {};
-  BootFiles boot = {};           ///< its disk is not looked at
-  std::vector<Disk> disks = {};  ///< vda, vdb, …
+  std::string folder = {};         ///< the VM's own, for what the hypervisor needs a file or a socket for
+  HypervisorProgram program = {};  ///< to run
+  BootFiles boot = {};             ///< its disk is not looked at
+  std::vector<Disk> disks = {};    ///< vda, vdb, …
   unsigned vcpus = 1;
   unsigned ram_mib = 256;
   Accelerator accelerator = Accelerator::kTcg;
-  std::string guest_mac = {};
-  unsigned mtu = 0;       ///< told to the guest; 0: not
-  UniqueFd tap = {};      ///< attached to the TAP, IFF_VNET_HDR
-  UniqueFd console = {};  ///< the guest's serial line: one end of a socket pair
+  Nic nic = {};
+  NicLimits limits = {};
+  UniqueFd console = {};  ///< the guest's serial line, of the hypervisor's LineKind
   std::string log = {};   ///< the hypervisor's own messages
   uid_t uid = 0;          ///< runs as this user and group, without capabilities
   gid_t gid = 0;
+  /// For the hypervisor's first answer: 0.1 s as measured; a host that is out of memory or very busy needs longer.
+  std::chrono::milliseconds start_limit = std::chrono::seconds(20);
 };
 
 /// One hypervisor process; a child of this process, which it does not outlive. The destructor kills and reaps.
@@ -79,7 +94,10 @@ class Hypervisor {
   virtual void kill() = 0;
 };
 
-/// "qemu". Error: kInvalidConfig with the valid names.
+/// By its kind's name. Error: kInvalidConfig with the valid names.
 Result<std::unique_ptr<Hypervisor>> make_hypervisor(const std::string& name);
+
+/// What a hypervisor wrote to its log before its end, on one line; its warnings are no reason to end.
+std::string last_words(const std::string& log);
 
 }  // namespace slicer::runner

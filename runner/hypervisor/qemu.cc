@@ -4,20 +4,16 @@
 #include <fmt/format.h>
 #include <sys/socket.h>
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
 
-#include "lib/base/whole_file.h"
 #include "runner/hypervisor/boot_file.h"
-#include "runner/process/program_path.h"
 
 namespace slicer::runner {
 namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto kStartLimit = 20s;  // 0.1 s as measured; a host that is out of memory or very busy needs longer
 constexpr auto kAnswerLimit = 3s;
 
 // Syscalls that a started QEMU has no use for. Source: QEMU, docs/system/security.rst and `-sandbox help`.
@@ -58,25 +54,10 @@ void add_disk(std::vector<std::string>& argv, size_t index, const Disk& disk, co
 
 std::string network_device(const Machine& machine) {
   // Without a ROM: nothing boots from the network, and the file need not be there.
-  std::string device = fmt::format("virtio-net-pci,netdev=net,mac={},romfile=", machine.guest_mac);
+  std::string device = fmt::format("virtio-net-pci,netdev=net,mac={},romfile=", machine.nic.mac);
   // A guest that is not told the MTU stalls where the way out is narrower than 1500.
-  if (machine.mtu != 0) device += fmt::format(",host_mtu={}", machine.mtu);
+  if (machine.nic.mtu != 0) device += fmt::format(",host_mtu={}", machine.nic.mtu);
   return device;
-}
-
-// What QEMU said before its end, on one line; its warnings are no reason to end.
-std::string last_words(const std::string& path) {
-  constexpr size_t kMax = 400;
-  const std::string text = read_file(path).value_or("");
-  std::string words;
-  for (size_t at = 0; at < text.size();) {
-    const size_t end = std::min(text.find('\n', at), text.size());
-    const std::string line = text.substr(at, end - at);
-    at = end + 1;
-    if (line.empty() || line.find("warning: ") != std::string::npos) continue;
-    words += (words.empty() ? "" : "; ") + line;
-  }
-  return words.substr(0, kMax);
 }
 
 struct SocketPair {
@@ -188,14 +169,13 @@ Result<void> Qemu::start(Machine machine) {
   const QemuPlatform platform = qemu_platform();
   SocketPair control = TRY(socket_pair());
   const OpenFiles files = TRY(open_files(machine));
-  const QemuDescriptors fds{.tap = machine.tap.get(),
+  const QemuDescriptors fds{.tap = machine.nic.tap.get(),
                             .console = machine.console.get(),
                             .control = control.theirs.get(),
                             .kernel = files.kernel.get(),
                             .initrd = files.initrd.get(),
                             .disks = files.disk_numbers};
-  const std::string program = TRY(find_program(platform.program, "install it: apt install qemu-system"));
-  ConfinedSpec spec{.argv = {program},
+  ConfinedSpec spec{.argv = {machine.program.path},
                     .descriptors = inherited(fds),
                     .log = machine.log,
                     .uid = machine.uid,
@@ -206,7 +186,7 @@ Result<void> Qemu::start(Machine machine) {
   control.theirs.reset();  // so that QEMU's end is the end of the socket
   control_ = Qmp(std::move(control.ours));
 
-  Result<void> answered = control_.handshake(kStartLimit);
+  Result<void> answered = control_.handshake(machine.start_limit);
   if (answered) return answered;
   const std::string said = last_words(machine.log);
   return std::move(answered).context(said.empty() ? "start QEMU" : "start QEMU: it says '" + said + "'");

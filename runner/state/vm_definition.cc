@@ -69,6 +69,7 @@ Result<void> read_machine(const Json& json, VmDefinition& vm) {
   vm.vcpus = static_cast<unsigned>(TRY(cni::int_field(json, "vcpus", 1, kCount)));
   vm.ram_mib = static_cast<unsigned>(TRY(cni::int_field(json, "ramMib", 256, kCount)));
   vm.hypervisor = TRY(cni::string_field(json, "hypervisor", "qemu"));
+  vm.hypervisor_path = TRY(cni::string_field(json, "hypervisorPath", ""));
   vm.accelerator = TRY(cni::string_field(json, "accelerator", "auto"));
   vm.storage_bytes = static_cast<uint64_t>(TRY(cni::int_field(json, "storageBytes", 0, {.low = 0})));
   vm.storage_copy = TRY(cni::bool_field(json, "storageCopy", false));
@@ -143,6 +144,7 @@ Json definition_json(const VmDefinition& vm) {
           {"vcpus", vm.vcpus},
           {"ramMib", vm.ram_mib},
           {"hypervisor", vm.hypervisor},
+          {"hypervisorPath", vm.hypervisor_path},
           {"accelerator", vm.accelerator},
           {"capabilityArgs", vm.capability_args},
           {"storageBytes", vm.storage_bytes},

@@ -45,6 +45,7 @@ struct VmDefinition {
   unsigned vcpus = 1;
   unsigned ram_mib = 256;
   std::string hypervisor = "qemu";
+  std::string hypervisor_path = {};  ///< empty: on PATH
   std::string accelerator = "auto";
   cni::Json capability_args = cni::Json::object();  ///< runtimeConfig as it was asked for
   uint64_t storage_bytes = 0;                       ///< size of a disk of its own; 0: none

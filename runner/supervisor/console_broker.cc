@@ -12,6 +12,7 @@
 
 #include "lib/base/log.h"
 #include "runner/supervisor/bounded_log.h"
+#include "runner/supervisor/serial_line.h"
 
 namespace slicer::runner {
 namespace {
@@ -44,15 +45,12 @@ Result<std::unique_ptr<ConsoleBroker>> ConsoleBroker::create(UniqueFd listener, 
   return broker;
 }
 
-Result<UniqueFd> ConsoleBroker::renew_line() {
+Result<UniqueFd> ConsoleBroker::renew_line(LineKind kind) {
   on_end();
-  std::array<int, 2> ends = {-1, -1};
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0)
-    return fail_errno(errno, "make a serial line");
-  serial_ = UniqueFd(ends[0]);
-  UniqueFd theirs(ends[1]);
+  SerialLine line = TRY(make_serial_line(kind));
+  serial_ = std::move(line.ours);
   TRY(watch(epoll_.get(), EPOLL_CTL_ADD, serial_.get(), kSerial, EPOLLIN));
-  return theirs;
+  return std::move(line.theirs);
 }
 
 void ConsoleBroker::on_readable() {
@@ -80,7 +78,7 @@ void ConsoleBroker::on_end() {
 // False when there is no more: the end, or (for on_end()) nothing for now.
 bool ConsoleBroker::read_serial() {
   Chunk chunk;
-  const ssize_t count = recv(serial_.get(), chunk.data(), chunk.size(), MSG_DONTWAIT);
+  const ssize_t count = read(serial_.get(), chunk.data(), chunk.size());
   if (count < 0 && errno == EINTR) return true;
   if (count <= 0) return false;
   const std::string_view text(chunk.data(), static_cast<size_t>(count));
@@ -171,7 +169,7 @@ void ConsoleBroker::send_pending() {
   if (!serial_.valid()) typed_.clear();
   const bool held = !typed_.empty();
   while (!typed_.empty()) {
-    const ssize_t count = send(serial_.get(), typed_.data(), typed_.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    const ssize_t count = write(serial_.get(), typed_.data(), typed_.size());
     if (count < 0 && errno == EINTR) continue;
     if (count < 0 && errno == EAGAIN) break;
     if (count < 0) typed_.clear();

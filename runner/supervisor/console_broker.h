@@ -9,6 +9,7 @@
 
 #include "lib/base/result.h"
 #include "lib/base/unique_fd.h"
+#include "runner/hypervisor/kinds.h"
 #include "runner/supervisor/output_ring.h"
 #include "runner/supervisor/side_task.h"
 
@@ -23,7 +24,7 @@ class ConsoleBroker : public SideTask {
   static Result<std::unique_ptr<ConsoleBroker>> create(UniqueFd listener, const std::string& log);
 
   /// A new serial line, for a machine that begins: the guest's end. What came by the one before is read first.
-  Result<UniqueFd> renew_line();
+  Result<UniqueFd> renew_line(LineKind kind = LineKind::kSocket);
 
   [[nodiscard]] int fd() const override { return epoll_.get(); }
   void on_readable() override;

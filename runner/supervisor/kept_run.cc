@@ -11,7 +11,9 @@ namespace {
 Result<void> make_disk(const Settings& settings, const BootFiles& boot, VmDefinition& vm) {
   if (vm.storage_bytes == 0 || vm.kept_disk) return {};
   const KeptFiles files = TRY(ensure_kept_folder(settings, vm.name));
-  const NewDisk wish{.folder = files.folder, .image = boot.disk, .bytes = vm.storage_bytes, .copy = vm.storage_copy};
+  const bool layers = TRY(find_hypervisor_kind(vm.hypervisor))->layers;
+  const NewDisk wish{
+      .folder = files.folder, .image = boot.disk, .bytes = vm.storage_bytes, .copy = vm.storage_copy || !layers};
   vm.kept_disk = TRY(create_disk(wish).context("give VM '" + vm.name + "' a disk"));
   return {};
 }

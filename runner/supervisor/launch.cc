@@ -10,7 +10,8 @@
 
 #include "lib/base/log.h"
 #include "runner/hypervisor/accelerator.h"
-#include "runner/hypervisor/hypervisor.h"
+#include "runner/hypervisor/kernel_image.h"
+#include "runner/hypervisor/kinds.h"
 #include "runner/ssh/runner_key.h"
 #include "runner/state/vm_files.h"
 #include "runner/supervisor/attachment.h"
@@ -52,6 +53,13 @@ Result<void> check_capabilities(const LaunchSpec& spec) {
   return {};
 }
 
+Result<void> check_fits(const HypervisorKind& kind, const LaunchSpec& spec) {
+  if (spec.vcpus <= kind.max_vcpus) return {};
+  return fail(Kind::kInvalidConfig,
+              fmt::format("{} processors: {} gives a VM {} at most", spec.vcpus, kind.name, kind.max_vcpus),
+              "ask for fewer (--vcpu, vcpu: in a host group), or use --hypervisor qemu");
+}
+
 ImageOverrides overrides_of(const VmDefinition& vm) {
   return {.kernel = vm.kernel, .initrd = vm.initrd, .disk = vm.disk, .cmdline = vm.cmdline};
 }
@@ -85,6 +93,7 @@ VmDefinition define(const Settings& settings, const LaunchSpec& spec) {
   vm.vcpus = spec.vcpus;
   vm.ram_mib = spec.ram_mib;
   vm.hypervisor = spec.hypervisor;
+  vm.hypervisor_path = absolute(spec.hypervisor_path);
   vm.accelerator = spec.accelerator;
   vm.capability_args = spec.capability_args;
   vm.storage_bytes = spec.storage_bytes;
@@ -111,13 +120,17 @@ Result<VmRequest> make_request(const Settings& settings, const LaunchSpec& spec)
   TRY(check_root());
   TRY(check_capabilities(spec));
   TRY(chain::Runtime(runtime_settings(settings)).find_plugins(spec.network));
-  (void)TRY(make_hypervisor(spec.hypervisor));
+  const HypervisorKind& kind = *TRY(find_hypervisor_kind(spec.hypervisor));
+  TRY(check_fits(kind, spec));
   VmRequest request;
   request.name = spec.name;
   request.network = spec.network;
   request.definition = define(settings, spec);
   request.boot = TRY(resolve_image(request.definition.image_dir, overrides_of(request.definition)));
-  request.accelerator = TRY(choose_accelerator(TRY(parse_accelerator(spec.accelerator)), probe_kvm()));
+  request.accelerator = TRY(choose_accelerator(kind, TRY(parse_accelerator(spec.accelerator)), probe_kvm()));
+  request.program = TRY(find_hypervisor(kind, request.definition.hypervisor_path));
+  if (kind.plain_kernel)
+    request.boot.kernel = TRY(loadable_kernel(request.boot.kernel, settings.data_dir + "/kernels"));
   request.kept = spec.kept;
   request.runner_key = runner_key(settings);
   TRY(hypervisor_user());
@@ -133,6 +146,7 @@ LaunchSpec spec_of(const VmDefinition& vm, chain::Conflist network) {
   spec.vcpus = vm.vcpus;
   spec.ram_mib = vm.ram_mib;
   spec.hypervisor = vm.hypervisor;
+  spec.hypervisor_path = vm.hypervisor_path;
   spec.accelerator = vm.accelerator;
   spec.group = vm.group;
   spec.group_file = vm.group_file;

@@ -22,6 +22,7 @@ struct LaunchSpec {
   unsigned vcpus = 1;
   unsigned ram_mib = 256;
   std::string hypervisor = "qemu";
+  std::string hypervisor_path = {};  ///< empty: on PATH
   std::string accelerator = "auto";
   std::string group = {};                           ///< the host group it is of; empty: none
   std::string group_file = {};                      ///< where that is written

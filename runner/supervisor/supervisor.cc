@@ -17,9 +17,7 @@
 
 #include "lib/base/log.h"
 #include "lib/net/link.h"
-#include "lib/net/macvtap.h"
 #include "lib/net/netns.h"
-#include "lib/net/tap.h"
 #include "runner/guest/boot_args.h"
 #include "runner/guest/seed.h"
 #include "runner/hypervisor/accelerator.h"
@@ -32,6 +30,7 @@
 #include "runner/supervisor/console_broker.h"
 #include "runner/supervisor/console_socket.h"
 #include "runner/supervisor/kept_run.h"
+#include "runner/supervisor/nic_limits.h"
 #include "runner/supervisor/packet_log.h"
 #include "runner/supervisor/report.h"
 #include "runner/supervisor/side_task.h"
@@ -158,7 +157,7 @@ class Supervisor {
       return false;
     }
     hypervisor_.reset();
-    Result<UniqueFd> line = console_->renew_line();
+    Result<UniqueFd> line = renew_line();
     const Result<void> booted = line ? boot(std::move(*line)) : std::unexpected(line.error());
     save();
     if (booted) return true;
@@ -250,16 +249,12 @@ class Supervisor {
     save();
   }
 
-  // A macvtap's device is opened here alone, and only once: a second descriptor gets a share of the guest's packets.
-  static Result<UniqueFd> open_link(const VmLink& link) {
-    if (link.tap.kind == "macvtap") return net::open_macvtap(link.sandbox, link.tap.name);
-    return net::open_tap(&link.sandbox, link.tap.name);
-  }
-
   Result<Machine> make_machine(UniqueFd line) const {
     const auto& [result, interface, link, user] = *parts_;
     Machine machine;
     machine.name = request_.name;
+    machine.folder = files_.folder;
+    machine.program = request_.program;
     machine.boot = request_.boot;
     machine.boot.cmdline =
         boot_command_line({.image = request_.boot.cmdline, .vm_name = request_.name, .console = kSerialConsole}, result,
@@ -269,9 +264,9 @@ class Supervisor {
     machine.vcpus = definition_.vcpus;
     machine.ram_mib = definition_.ram_mib;
     machine.accelerator = request_.accelerator;
-    machine.guest_mac = interface.guest.mac;
-    machine.mtu = link.tap.mtu_bytes;
-    machine.tap = TRY(open_link(link));
+    machine.nic = TRY(hand_over(*TRY(find_hypervisor_kind(definition_.hypervisor)), link.sandbox, link.tap));
+    machine.nic.mac = interface.guest.mac;
+    machine.limits = limits_of(record_.capability_args);
     machine.console = std::move(line);
     machine.log = files_.hypervisor_log;
     machine.uid = user.uid;
@@ -285,7 +280,11 @@ class Supervisor {
     std::unique_ptr<ConsoleBroker> broker = TRY(ConsoleBroker::create(std::move(listener), files_.console_log));
     console_ = broker.get();
     tasks_.push_back(std::move(broker));
-    return console_->renew_line();
+    return renew_line();
+  }
+
+  [[nodiscard]] Result<UniqueFd> renew_line() const {
+    return console_->renew_line(TRY(find_hypervisor_kind(definition_.hypervisor))->line);
   }
 
   // Anew at each start: its addresses may be others. Behind the VM's own disks, which keep their names.
@@ -300,6 +299,7 @@ class Supervisor {
     Disk disk;
     disk.path = files_.seed;
     disk.read_only = true;
+    disk.ours = true;
     TRY(write_seed(seed_files(spec, result, interface.guest_index), disk.path)
             .context("give VM '" + record_.name + "' a seed"));
     return disk;

@@ -32,6 +32,7 @@ struct VmRequest {
   chain::Conflist network = {};
   BootFiles boot = {};  ///< cmdline: the image's part
   Accelerator accelerator = Accelerator::kTcg;
+  HypervisorProgram program = {};
   std::string runner_key = {};  ///< slicer-run's own public key, for the seed; empty: there is none
   KeptWish kept = KeptWish::kRefuse;
 };

@@ -6,6 +6,7 @@ BUILD_PACKAGES=(
   g++ cmake ninja-build pkg-config
   libnl-3-dev libnl-route-3-dev libnftnl-dev libmnl-dev libip4tc-dev libip6tc-dev
   nlohmann-json3-dev libfmt-dev libcli11-dev libyaml-cpp-dev libisofs-dev libsystemd-dev
+  zlib1g-dev liblzma-dev libzstd-dev liblz4-dev
 )
 # To make the demo guest: its kernel and dropbear are downloaded and unpacked, never installed.
 GUEST_PACKAGES=(busybox-static cpio gzip binutils ca-certificates openssh-client)
@@ -29,6 +30,7 @@ IMAGE_PACKAGES=(mmdebstrap e2fsprogs)
 ARM64_PACKAGES=(
   crossbuild-essential-arm64 qemu-user-static qemu-system-arm libc6-dev:arm64 libnl-3-dev:arm64 libnl-route-3-dev:arm64
   libnftnl-dev:arm64 libmnl-dev:arm64 libip4tc-dev:arm64 libip6tc-dev:arm64 libfmt-dev:arm64 libyaml-cpp0.7:arm64 libisofs-dev:arm64
+  zlib1g-dev:arm64 liblzma-dev:arm64 libzstd-dev:arm64 liblz4-dev:arm64
 )
 # Of those, the ones that cannot be installed beside this machine's own: unpacked into a folder.
 ARM64_UNPACKED=(libyaml-cpp-dev:arm64 libyaml-cpp0.7:arm64)

@@ -15,7 +15,7 @@ Machine machine() {
   machine.name = "demo-1";
   machine.boot.kernel = "/secret/kernel";
   machine.boot.cmdline = "quiet ip=192.0.2.7:::255.255.255.0:demo-1::off";
-  machine.guest_mac = "02:00:5e:00:53:01";
+  machine.nic.mac = "02:00:5e:00:53:01";
   return machine;
 }
 
@@ -69,7 +69,7 @@ TEST_CASE("qemu_arguments: the guest's MAC and MTU") {
   Machine vm = machine();
   CHECK(
       has(qemu_arguments(vm, kPlatform, kFds), "-device", "virtio-net-pci,netdev=net,mac=02:00:5e:00:53:01,romfile="));
-  vm.mtu = 1400;
+  vm.nic.mtu = 1400;
   CHECK(has(qemu_arguments(vm, kPlatform, kFds), "-device",
             "virtio-net-pci,netdev=net,mac=02:00:5e:00:53:01,romfile=,host_mtu=1400"));
 }
@@ -103,7 +103,7 @@ TEST_CASE("make_hypervisor: an unknown name is answered with the known ones") {
   const auto made = make_hypervisor("bochs");
   REQUIRE_FALSE(made);
   CHECK(made.error().message == "hypervisor 'bochs' is not known");
-  CHECK(made.error().hint == "use qemu");
+  CHECK(made.error().hint == "use qemu, firecracker or cloud-hypervisor");
 }
 
 }  // namespace slicer::runner

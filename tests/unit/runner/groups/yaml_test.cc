@@ -370,11 +370,6 @@ TEST_CASE("host groups: values that the libraries refuse are told with their pla
   }
 }
 
-TEST_CASE("host groups: hypervisors that come with a later version are refused, not ignored") {
-  for (const std::string hypervisor : {"firecracker", "cloud-hypervisor"})
-    CHECK(error_of(with_group("      hypervisor: " + hypervisor + "\n")).kind == Kind::kUnsupportedField);
-}
-
 TEST_CASE("host groups: two macvtap groups of a file share no address") {
   const auto with = [](const std::string& a, const std::string& b) {
     return "config:\n  host_groups:\n    - {name: a, network: {mode: macvtap" + a +
