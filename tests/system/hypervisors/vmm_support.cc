@@ -1,0 +1,74 @@
+#include "tests/system/hypervisors/vmm_support.h"
+
+#include <sys/mount.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "runner/hypervisor/accelerator.h"
+
+namespace slicer::test {
+namespace {
+
+void put(const std::string& path, const std::string& text) {
+  std::ofstream file(path, std::ios::binary);
+  file << text;
+  if (!file.flush()) give_up("write " + path);
+}
+
+// Only this mount namespace sees it: the stand-ins run no guest, so they need no processor that could.
+void pretend_vmx() {
+  put("/run/cpuinfo", "flags\t\t: fpu vmx svm\n");
+  if (mount("/run/cpuinfo", "/proc/cpuinfo", nullptr, MS_BIND, nullptr) != 0) give_up("bind /proc/cpuinfo");
+}
+
+}  // namespace
+
+void VmmHost::install(const std::string& firecracker, const std::string& cloud_hypervisor) {
+  std::string path;
+  for (const auto& [name, version] :
+       {std::pair<std::string, std::string>{"firecracker", firecracker}, {"cloud-hypervisor", cloud_hypervisor}}) {
+    const std::string folder = "/run/vmm/" + name;
+    std::filesystem::create_directories(folder);
+    std::filesystem::copy(Runner::plugin_dir() + "/stand_in_vmm", folder + "/" + name,
+                          std::filesystem::copy_options::overwrite_existing);
+    put(folder + "/version", version);
+    path += folder + ":";
+  }
+  if (const std::string old = std::getenv("PATH"); !old.starts_with(path))
+    if (setenv("PATH", (path + old).c_str(), 1) != 0) give_up("setenv PATH");
+  if (!exists(kKernel)) pretend_vmx();
+  put(kKernel, std::string("\x7f"
+                           "ELF") +
+                   std::string(64, '\0'));
+}
+
+std::string VmmHost::missing() {
+  const Host host;
+  pretend_vmx();
+  return runner::why_no_kvm(runner::probe_kvm());
+}
+
+Outcome VmmHost::start(const std::string& vmm, const std::string& network, const std::string& words,
+                       const std::string& more) {
+  std::vector<std::string> argv = Runner::argv("vm new v --network " + network + " --ram-mb 64 --kernel " + kKernel +
+                                               " --hypervisor " + vmm + " " + more);
+  argv.insert(argv.end(), {"--cmdline", words.empty() ? "quiet" : "quiet " + words});
+  return run(argv, {.deadline = std::chrono::seconds(60)});
+}
+
+std::string VmmHost::leftovers() {
+  std::string found;
+  if (exists("/run/slicer/v")) found += "/run/slicer/v\n";
+  if (exists("/run/netns/slicer-v")) found += "/run/netns/slicer-v\n";
+  found += run({"sh", "-c", "ip -o link | grep -o 'vmtap[0-9]*'"}).out;
+  for (const std::string& name : kVmms)
+    found += run({"sh", "-c",
+                  "for p in /proc/[0-9]*; do [ \"$(readlink $p/exe)\" = /run/vmm/" + name + "/" + name +
+                      " ] && grep -q State:.[^Z] $p/status && echo $p; done"})
+                 .out;
+  return found;
+}
+
+}  // namespace slicer::test

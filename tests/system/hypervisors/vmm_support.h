@@ -1,0 +1,34 @@
+#pragma once
+// A test's own host on which Firecracker and Cloud Hypervisor are "installed": the stand-in, by their names.
+
+#include <string>
+#include <vector>
+
+#include "tests/system/runner/runner_support.h"
+
+namespace slicer::test {
+
+inline const std::vector<std::string> kVmms = {"firecracker", "cloud-hypervisor"};
+
+struct VmmHost {
+  /// Both on PATH, of these versions; the processor has vmx, as far as /proc/cpuinfo says.
+  VmmHost() { install("1.16.0", "53.0"); }
+  static void install(const std::string& firecracker, const std::string& cloud_hypervisor);
+  /// Why they cannot be tried here; empty: they can.
+  static std::string missing();
+  /// `vm new` with a kernel that is an ELF file; `words` are added to its command line.
+  static Outcome start(const std::string& vmm, const std::string& network, const std::string& words = {},
+                       const std::string& more = {});
+  /// Nothing of the VM "v" is left: no folder, no process of the stand-in, no link, no namespace.
+  static std::string leftovers();
+
+  static constexpr const char* kKernel = "/run/vmlinux";
+
+  Host host;
+  Runner runner;
+};
+
+}  // namespace slicer::test
+
+#define SLICER_NEEDS_KVM_DEVICE() \
+  if (const std::string reason = VmmHost::missing(); !reason.empty()) SLICER_SKIP(reason)
