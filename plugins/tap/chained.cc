@@ -7,9 +7,8 @@
 #include "lib/base/log.h"
 #include "lib/base/steps.h"
 #include "lib/base/undo.h"
-#include "lib/net/tap.h"
-#include "lib/net/tc_guard.h"
 #include "lib/net/tc_redirect.h"
+#include "plugins/tap/device.h"
 #include "plugins/tap/handover.h"
 
 namespace slicer::tap {
@@ -48,22 +47,6 @@ Result<unsigned> choose_mtu(const Call& call, const net::Link& followed) {
               "use 0 or leave the key out for that interface's MTU");
 }
 
-/// The first difference between the TAP and what ADD makes; empty: none.
-std::string tap_difference(const Call& call, const net::Link& tap, unsigned mtu_bytes) {
-  const cni::TapOwner& owner = call.config.owner;
-  if (!tap.up) return "it is down";
-  if (!tap.tun || !tap.tun->tap || !tap.tun->persistent) return "it is no persistent TAP";
-  if (!tap.tun->vnet_hdr) return "it has no virtio-net header";
-  if (tap.tun->multi_queue != call.config.multi_queue)
-    return tap.tun->multi_queue ? "it has several queues" : "it has one queue";
-  if (tap.tun->owner != owner.user) return fmt::format("its owner is not {}", owner.user);
-  if (tap.tun->group != owner.group)
-    return owner.group ? fmt::format("its group is not {}", *owner.group) : "it has a group";
-  if (tap.mtu_bytes != mtu_bytes) return fmt::format("its MTU is {} instead of {}", tap.mtu_bytes, mtu_bytes);
-  if (tap.master != 0) return "it is a port of another link";
-  return "";
-}
-
 /// The attachment's own from an earlier ADD, put right where that is possible; none: there is none.
 Result<std::optional<net::Link>> adopt_tap(Call& call, std::vector<net::Link> own, unsigned mtu_bytes) {
   if (own.empty()) return std::nullopt;
@@ -84,22 +67,6 @@ Result<std::optional<net::Link>> adopt_tap(Call& call, std::vector<net::Link> ow
   return tap;
 }
 
-Result<net::Link> make_tap(Call& call, unsigned mtu_bytes, Undo& undo) {
-  net::RouteSocket& routes = call.sandbox->routes;
-  const int index = TRY(net::create_tap(&call.sandbox->ns, routes,
-                                        {.name = call.config.tap_name,
-                                         .alias = call.attachment.alias(),
-                                         .mac = device_mac(call),
-                                         .mtu_bytes = mtu_bytes,
-                                         .link_group = call.link_group(),
-                                         .owner = call.config.owner.user,
-                                         .owner_group = call.config.owner.group,
-                                         .multi_queue = call.config.multi_queue,
-                                         .no_ipv6_link_local = true}));
-  undo.push("delete tap", [&routes, index] { return net::delete_link(routes, index, net::DeleteWait::kNotice); });
-  return net::get_link(routes, index);
-}
-
 /// Somebody else's filter at our place would be replaced.
 Result<void> refuse_other_redirect(Call& call, const net::Link& followed, int tap) {
   const std::optional<net::Redirect> redirect = TRY(net::find_redirect(call.sandbox->routes, followed.index));
@@ -111,11 +78,6 @@ Result<void> refuse_other_redirect(Call& call, const net::Link& followed, int ta
   }
   return fail(Kind::kExists, fmt::format("follow '{}' in '{}': {}", followed.name, call.request.env.netns, what),
               "remove that filter (tc filter show dev LINK ingress), or the attachment that made it");
-}
-
-net::GuardSpec guard_of(const Call& call, const addr::Mac& mac, std::vector<addr::Ip> ips) {
-  const bool known = !ips.empty();
-  return {.mac = mac, .sources = std::move(ips), .check_sources = call.config.guard_ip && known};
 }
 
 /// The guest's MAC is the interface's: the network knows no other.
@@ -139,8 +101,7 @@ Result<void> check_redirect(Call& call, const net::Link& from, const net::Link& 
 Result<void> pass_on(Call& call, const net::Link& followed, const net::Link& tap, const net::GuardSpec& guard,
                      Undo& undo) {
   net::RouteSocket& routes = call.sandbox->routes;
-  if (call.config.guard_mac && !TRY(net::has_guard(routes, tap.index, guard)))
-    TRY(net::ensure_guard(routes, tap.index, guard));
+  TRY(ensure_guard(call, tap, guard));
   if (TRY(net::has_redirect(routes, followed.index, tap.index)) &&
       TRY(net::has_redirect(routes, tap.index, followed.index)))
     return {};
@@ -160,7 +121,9 @@ Result<cni::CniResult> add_chained(Call& call, const cni::CniResult& previous) {
   Undo undo;
   const std::optional<net::Link> adopted = TRY(adopt_tap(call, std::move(own), mtu));
   TRY(refuse_other_redirect(call, followed, adopted ? adopted->index : 0));
-  const net::Link tap = adopted ? *adopted : TRY(make_tap(call, mtu, undo));
+  const TapPlan plan{
+      .name = call.config.tap_name, .mac = device_mac(call), .mtu_bytes = mtu, .no_ipv6_link_local = true};
+  const net::Link tap = adopted ? *adopted : TRY(make_tap(call, plan, undo));
   tell_other_mac(call, followed);
   const GuestPair pair{
       .tap = tap.name, .tap_mac = tap.mac.text(), .guest_mac = followed.mac.text(), .mtu_bytes = tap.mtu_bytes};
@@ -190,10 +153,7 @@ Result<void> check_chained(Call& call, const cni::CniResult& previous, const cni
     return mismatch(fmt::format("interface '{}' in '{}'", followed.name, call.request.env.netns), "it is down");
   TRY(check_redirect(call, followed, *tap));
   TRY(check_redirect(call, *tap, followed));
-  const net::GuardSpec guard = guard_of(call, followed.mac, guest_addresses(previous, pair.guest));
-  if (call.config.guard_mac && !TRY(net::has_guard(call.sandbox->routes, tap->index, guard)))
-    return mismatch(fmt::format("anti-spoofing filter on '{}'", tap->name), "absent or changed");
-  return {};
+  return check_guard(call, *tap, guard_of(call, followed.mac, guest_addresses(previous, pair.guest)));
 }
 
 Result<void> delete_chained(net::RouteSocket& routes, const std::vector<net::Link>& taps,

@@ -22,7 +22,7 @@ Result<void> check(const cni::Request& request) {
                 "call CHECK with the result of the attachment's ADD");
   // A TAP that follows an interface cannot have that one's name.
   if (previous.interfaces[static_cast<size_t>(pair->tap)].name == call.attachment.ifname)
-    return check_plain(call, previous);
+    return check_plain(call, previous, *pair);
   return check_chained(call, previous, *pair);
 }
 

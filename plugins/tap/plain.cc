@@ -3,17 +3,26 @@
 #include <fmt/core.h>
 
 #include "ipam/client.h"
-#include "lib/base/undo.h"
 #include "lib/net/address.h"
 #include "lib/net/route.h"
 #include "lib/net/sysctl.h"
-#include "lib/net/tap.h"
-#include "lib/net/tc_guard.h"
+#include "plugins/tap/device.h"
 
 namespace slicer::tap {
 namespace {
 
 constexpr int kTapEntry = 0;
+
+addr::Mac guest_mac(const Call& call) { return call.attachment.guest_mac(cni::machine_id()); }
+
+/// The label of a TAP is that of the process that makes it; ours has no other to become.
+Result<void> refuse_label(const Call& call) {
+  if (call.config.selinux_context.empty()) return {};
+  return fail(
+      Kind::kUnsupportedField,
+      fmt::format("\"selinuxContext\": '{}' cannot be given to a TAP by slicer-tap", call.config.selinux_context),
+      "leave it out: the TAP has the label of the runtime that calls the plugin");
+}
 
 Result<cni::CniResult> reserve_addresses(Call& call, Undo& undo) {
   if (call.request.conf.ipam_type.empty()) return cni::CniResult{};
@@ -33,22 +42,6 @@ Result<int> find_bridge(Call& call) {
               fmt::format("use \"bridge\" '{}' in '{}': {}", call.config.bridge, call.request.env.netns,
                           bridge ? "it is no bridge" : "no such link"),
               "the bridge must be in the VM's own namespace; for one of the host's use slicer-bridge");
-}
-
-Result<net::Link> make_tap(Call& call, int bridge, Undo& undo) {
-  net::RouteSocket& routes = call.sandbox->routes;
-  const int index = TRY(net::create_tap(&call.sandbox->ns, routes,
-                                        {.name = call.attachment.ifname,
-                                         .alias = call.attachment.alias(),
-                                         .mac = call.config.mac ? *call.config.mac : device_mac(call),
-                                         .mtu_bytes = call.config.mtu_bytes,
-                                         .master = bridge,
-                                         .link_group = call.link_group(),
-                                         .owner = call.config.owner.user,
-                                         .owner_group = call.config.owner.group,
-                                         .multi_queue = call.config.multi_queue}));
-  undo.push("delete tap", [&routes, index] { return net::delete_link(routes, index, net::DeleteWait::kNotice); });
-  return net::get_link(routes, index);
 }
 
 bool has_ipv6(const cni::CniResult& result) {
@@ -84,10 +77,9 @@ Result<void> configure(Call& call, const net::Link& tap, const cni::CniResult& p
 /// The TAP first, as upstream's: its addresses are the namespace's, not the guest's. Behind it the guest's entry, for
 /// consumers that look for the pair (docs/contract.md).
 cni::CniResult result_of(const Call& call, const net::Link& tap, cni::CniResult result) {
-  const std::string guest_mac = call.attachment.guest_mac(cni::machine_id()).text();
   result.interfaces = {
       {.name = tap.name, .mac = tap.mac.text(), .mtu = tap.mtu_bytes, .sandbox = call.request.env.netns},
-      {.name = tap.name, .mac = guest_mac, .mtu = tap.mtu_bytes, .sandbox = call.attachment.container_id}};
+      {.name = tap.name, .mac = guest_mac(call).text(), .mtu = tap.mtu_bytes, .sandbox = call.attachment.container_id}};
   for (cni::IpConfig& ip : result.ips) ip.interface = kTapEntry;
   if (!call.config.dns.empty()) result.dns = call.config.dns;
   return result;
@@ -96,28 +88,42 @@ cni::CniResult result_of(const Call& call, const net::Link& tap, cni::CniResult 
 }  // namespace
 
 Result<cni::CniResult> add_plain(Call& call) {
+  TRY(refuse_label(call));
   TRY(lock_sandbox(call));
   Undo undo;
   const int bridge = TRY(find_bridge(call));
-  const net::Link tap = TRY(make_tap(call, bridge, undo));
+  const TapPlan plan{.name = call.attachment.ifname,
+                     .mac = call.config.mac ? *call.config.mac : device_mac(call),
+                     .mtu_bytes = call.config.mtu_bytes,
+                     .master = bridge};
+  const net::Link tap = TRY(make_tap(call, plan, undo));
   cni::CniResult addresses = TRY(reserve_addresses(call, undo));
   TRY(configure(call, tap, addresses));
+  TRY(ensure_guard(call, tap, guard_of(call, guest_mac(call), {})));
   undo.commit();
   return result_of(call, tap, std::move(addresses));
 }
 
-Result<void> check_plain(Call& call, const cni::CniResult& previous) {
+Result<void> check_plain(Call& call, const cni::CniResult& previous, const cni::GuestInterface& pair) {
   net::RouteSocket& routes = call.sandbox->routes;
-  const std::string what = fmt::format("TAP '{}' in '{}'", call.attachment.ifname, call.request.env.netns);
-  const std::optional<net::Link> tap = TRY(net::find_link(routes, call.attachment.ifname));
+  const cni::Interface& entry = previous.interfaces[static_cast<size_t>(pair.tap)];
+  const std::string what = fmt::format("TAP '{}' in '{}'", entry.name, call.request.env.netns);
+  const std::optional<net::Link> tap = TRY(net::find_link(routes, entry.name));
   if (!tap) return mismatch(what, "no such link");
   if (!tap->tun || tap->alias != call.attachment.alias()) return mismatch(what, "it is somebody else's");
-  if (!tap->up) return mismatch(what, "it is down");
-  for (const cni::IpConfig& ip : previous.ips) {
-    if (ip.interface && *ip.interface != kTapEntry) continue;
-    if (!TRY(net::has_address(routes, tap->index, ip.address)))
+  const auto told = entry.mtu > 0 ? static_cast<unsigned>(entry.mtu) : tap->mtu_bytes;  // since 1.1.0
+  const unsigned mtu = call.config.mtu_bytes == 0 ? told : call.config.mtu_bytes;
+  const int bridge = TRY(find_bridge(call));
+  if (const std::string cause = tap_difference(call, *tap, mtu, bridge); !cause.empty()) return mismatch(what, cause);
+  if (tap->mac.text() != entry.mac)
+    return mismatch(what, fmt::format("its MAC is {} instead of {}", tap->mac.text(), entry.mac));
+  for (const cni::IpConfig& ip : previous.ips)
+    if ((!ip.interface || *ip.interface == pair.tap) && !TRY(net::has_address(routes, tap->index, ip.address)))
       return mismatch(what, fmt::format("no address '{}'", ip.address.text()));
-  }
+  for (const cni::Route& route : previous.routes)
+    if (!TRY(net::has_route(routes, kernel_route(route, previous, tap->index))))
+      return mismatch(what, fmt::format("no route to '{}'", route.dst.text()));
+  TRY(check_guard(call, *tap, guard_of(call, guest_mac(call), {})));
   return ipam::check(call.request);
 }
 

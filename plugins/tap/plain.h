@@ -5,11 +5,11 @@
 
 namespace slicer::tap {
 
-/// Errors: kExists (the name is in use), kNotFound (no such bridge in the namespace), kUnsupportedKernel (no SELinux);
-/// IPAM's.
+/// Errors: kExists (the name is in use), kNotFound (no such bridge in the namespace), kUnsupportedField
+/// ("selinuxContext"); IPAM's.
 Result<cni::CniResult> add_plain(Call& call);
 
 /// Error: kMismatch; IPAM's.
-Result<void> check_plain(Call& call, const cni::CniResult& previous);
+Result<void> check_plain(Call& call, const cni::CniResult& previous, const cni::GuestInterface& pair);
 
 }  // namespace slicer::tap

@@ -1,5 +1,7 @@
 // slicer-tap behind a plugin that made a container's interface.
 #include <doctest/doctest.h>
+#include <sched.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <memory>
@@ -232,13 +234,16 @@ TEST_CASE("tap: many ADDs at once, of many VMs and of one") {
   const SnapshotOptions seen{.netns = {one.box.path(), two.box.path()}};
   const std::string before = snapshot(seen);
   std::vector<std::unique_ptr<Background>> running;
-  for (int i = 0; i < 8; ++i)
+  for (int i = 0; i < 16; ++i)
     running.push_back(std::make_unique<Background>([&, i] {
+      while (access("/run/go", F_OK) != 0) (void)sched_yield();
       const Container& container = i % 2 == 0 ? one : two;
       (void)container.add(container.conf());
       (void)must("touch /run/done-" + std::to_string(i));
     }));
-  for (int i = 0; i < 8; ++i) CHECK(eventually([&] { return run(words("rm /run/done-" + std::to_string(i))).ok(); }));
+  (void)must("touch /run/go");
+  for (int i = 0; i < 16; ++i) CHECK(eventually([&] { return run(words("rm /run/done-" + std::to_string(i))).ok(); }));
+  (void)must("rm /run/go");
   for (const Container* container : {&one, &two}) {
     CHECK(words(must("ip -br link show type tun", container->box.path())).front() == "tap0");
     CHECK(must("ip -br link show type tun", container->box.path()).find("tap1") == std::string::npos);
