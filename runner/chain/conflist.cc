@@ -250,8 +250,23 @@ Result<std::vector<Source>> sources(const std::string& dir) {
   return found;
 }
 
+/// Whether a file that cannot be read as a network says all the same that it is this one.
+bool is_called(const std::string& file, const std::string& name) {
+  const Result<std::string> text = read_file(file);
+  if (!text) return false;
+  const Result<Json> json = cni::parse_json(*text);
+  return json && json->is_object() && json->contains("name") && (*json)["name"] == name;
+}
+
 std::unexpected<Error> no_such_network(const std::string& dir, const std::string& name,
-                                       const std::vector<std::string>& known) {
+                                       const std::vector<std::string>& known, const std::vector<Error>& broken) {
+  if (!broken.empty()) {
+    std::string message = fmt::format("find network '{}' in '{}': no file that can be read has it", name, dir);
+    for (const Error& error : broken) message += "; " + error.message;
+    return fail(Kind::kNotFound, std::move(message),
+                "mend the file, which may be the one" +
+                    (known.empty() ? "" : fmt::format("; the networks there are: {}", fmt::join(known, ", "))));
+  }
   return fail(Kind::kNotFound, fmt::format("find network '{}' in '{}': no such network", name, dir),
               known.empty()
                   ? "the folder holds no network: install 51-slicer.conflist there, or name another folder by "
@@ -273,12 +288,18 @@ Result<Conflist> read_conflist(const std::string& file) { return finish(TRY(read
 
 Result<Conflist> load_network(const std::string& dir, const std::string& name) {
   std::vector<std::string> known;
+  std::vector<Error> broken;
   for (const Source& source : TRY(sources(dir))) {
-    Candidate candidate = TRY(source.read().hint("mend the file or move it away: no network behind it can be found"));
-    if (candidate.network.name == name) return finish(std::move(candidate));
-    known.push_back(candidate.network.name);
+    Result<Candidate> candidate = source.read();
+    if (!candidate && is_called(source.file, name)) return std::unexpected(std::move(candidate).error());
+    if (!candidate) {
+      broken.push_back(std::move(candidate).error());
+      continue;
+    }
+    if (candidate->network.name == name) return finish(std::move(*candidate));
+    known.push_back(candidate->network.name);
   }
-  return no_such_network(dir, name, known);
+  return no_such_network(dir, name, known, broken);
 }
 
 Result<Conflist> with_folder_plugins(Conflist network, const std::string& dir) {
@@ -298,10 +319,9 @@ Result<Listing> list_networks(const std::string& dir) {
   std::set<std::string> seen;
   for (const Source& source : TRY(sources(dir))) {
     Result<Candidate> candidate = source.read();
-    const bool loadable = candidate.has_value();
-    Result<Conflist> network = loadable ? finish(std::move(*candidate)) : std::unexpected(candidate.error());
+    Result<Conflist> network = candidate ? finish(std::move(*candidate)) : std::unexpected(candidate.error());
     if (!network) {
-      listing.broken.push_back({.file = source.file, .error = network.error(), .blocks_others = !loadable});
+      listing.broken.push_back({.file = source.file, .error = network.error()});
     } else if (seen.insert(network->name).second) {
       listing.networks.push_back(std::move(*network));
     } else {

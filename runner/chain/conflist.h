@@ -46,8 +46,9 @@ Result<Conflist> parse_conflist(std::string_view text, const std::string& file);
 Result<Conflist> read_conflist(const std::string& file);
 
 /// The network `name` of folder `dir`: the first *.conflist by file name that has it, then the first *.conf or *.json,
-/// made a list of one. A file that cannot be read ends the search, as in libcni: which file would have matched is not
-/// known then. Error kNotFound names the networks that are there.
+/// made a list of one. A file that cannot be read does not hide the others, other than in libcni, unless its "name" is
+/// the one asked for: then its error is the answer. Error kNotFound names the networks that are there, and the files
+/// that cannot be read.
 Result<Conflist> load_network(const std::string& dir, const std::string& name);
 
 /// `network` with the plugins of `<dir>/<its name>/*.conf`: for a list from the cache, which has only its own.
@@ -61,7 +62,6 @@ struct Listing {
   struct Broken {
     std::string file = {};
     Error error = {};
-    bool blocks_others = true;  ///< networks behind it cannot be loaded; false: only one of our own keys is wrong
   };
   std::vector<Conflist> networks = {};  ///< in load_network()'s order
   std::vector<Conflist> shadowed = {};  ///< their name is an earlier file's: never loaded

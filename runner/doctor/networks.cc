@@ -80,8 +80,7 @@ void check_keys(const Conflist& network, Findings& findings) {
 void check_folder(const Settings& settings, const chain::Listing& listing, Findings& findings) {
   for (const chain::Listing::Broken& broken : listing.broken)
     findings.fail("conflist", broken.error.message,
-                  broken.blocks_others ? "mend the file or move it away: no network behind it can be found"
-                                       : "mend the file: " + broken.error.hint);
+                  broken.error.hint.empty() ? "mend the file or move it away" : "mend the file: " + broken.error.hint);
   for (const Conflist& network : listing.shadowed)
     findings.warn("conflist",
                   fmt::format("'{}' is never used: an earlier file has the network '{}'", network.file, network.name),

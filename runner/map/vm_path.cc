@@ -42,8 +42,8 @@ Result<void> note_host_link(net::RouteSocket& host, const net::Link& link, VmPat
   return {};
 }
 
-Result<void> note_parent(net::RouteSocket& host, const net::Link& macvtap, VmPath& path) {
-  const std::optional<net::Link> parent = TRY(net::find_link(host, macvtap.peer_index));
+Result<void> note_parent(net::RouteSocket& host, const net::Link& child, VmPath& path) {
+  const std::optional<net::Link> parent = TRY(net::find_link(host, child.peer_index));
   if (!parent) return {};
   path.anchor_kind = AnchorKind::kParent;
   path.anchor = parent->name;
@@ -61,6 +61,10 @@ Result<void> trace_in_namespace(net::RouteSocket& host, const VmRecord& record, 
   if (tap && tap->kind == "macvtap") return note_parent(host, *tap, path);
   const std::vector<net::Link> links = TRY(net::list_links(inside, ""));
   const auto veth = std::ranges::find(links, "veth", &net::Link::kind);
+  // What slicer-tap follows need not be a veth.
+  const auto child = std::ranges::find_if(
+      links, [](const net::Link& link) { return link.kind == "macvlan" || link.kind == "ipvlan"; });
+  if (veth == links.end() && child != links.end()) return note_parent(host, *child, path);
   if (veth == links.end()) return {};
   path.inner_veth = veth->name;
   const std::optional<net::Link> other = TRY(net::find_link(host, veth->peer_index));

@@ -47,7 +47,7 @@ struct VmRecord {
   cni::Json capability_args = cni::Json::object();  ///< runtimeConfig, by capability
   Placement placement = Placement::kPrivate;
   std::string netns = {};   ///< CNI_NETNS: a path
-  std::string ifname = {};  ///< CNI_IFNAME: the TAP's name
+  std::string ifname = {};  ///< CNI_IFNAME: the TAP's name, or that of the interface that it stands for
   bool attached = false;    ///< false: the ADD chain has not been started yet
 
   // What the ADD chain answered.

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <net/if.h>
 
+#include <algorithm>
 #include <chrono>
 
 #include "lib/base/log.h"
@@ -60,9 +61,17 @@ Result<cni::CniResult> attach_to_host(const Settings& settings, const chain::Con
   return add(settings, network, record);
 }
 
+// Behind a container plugin these make the TAP, which then has another name than CNI_IFNAME.
+bool has_follower(const chain::Conflist& network) {
+  const auto follows = [](const chain::PluginConf& one) {
+    return one.type == "slicer-tap" || one.type == "tc-redirect-tap";
+  };
+  return network.plugins.size() > 1 && std::any_of(network.plugins.begin() + 1, network.plugins.end(), follows);
+}
+
 Result<cni::CniResult> attach_to_sandbox(const Settings& settings, const chain::Conflist& network, VmRecord& record) {
   record.netns = "/run/netns/slicer-" + record.name;
-  record.ifname = "tap0";
+  record.ifname = has_follower(network) ? "eth0" : "tap0";
   TRY(save_record(settings, record));  // first: a namespace that no record names would stay for ever
   if (const Result<void> made = net::create_named_netns(record.netns); !made) {
     if (made.error().kind == Kind::kExists) record.netns.clear();  // another's: not ours to remove
@@ -107,9 +116,10 @@ Result<void> detach(const Settings& settings, const VmRecord& record) {
 Result<VmInterface> vm_interface(const cni::CniResult& result, const VmRecord& record) {
   const auto found = cni::find_guest_interface(result, record.name);
   if (!found)
-    return fail(
-        Kind::kUnsupportedField, "network '" + record.network + "' gives no TAP for a VM",
-        "use a chain that begins with slicer-bridge (without \"device\": \"veth\"), slicer-isolated or slicer-macvtap");
+    return fail(Kind::kUnsupportedField, "network '" + record.network + "' gives no TAP for a VM",
+                "put slicer-tap at the end of its \"plugins\"; or use a chain that begins with slicer-bridge (without "
+                "\"device\": "
+                "\"veth\"), slicer-isolated or slicer-macvtap");
   return VmInterface{.tap = result.interfaces[static_cast<size_t>(found->tap)],
                      .guest = result.interfaces[static_cast<size_t>(found->guest)],
                      .guest_index = found->guest};

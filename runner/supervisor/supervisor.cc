@@ -208,6 +208,8 @@ class Supervisor {
     record_.mac = interface.guest.mac;
     record_.tap = interface.tap.name;
     for (const cni::IpConfig& ip : result.ips) {
+      // tc-redirect-tap lists the container's interface with the same addresses.
+      if (ip.interface && *ip.interface != interface.guest_index) continue;
       record_.addresses.push_back(ip.address.text());
       if (ip.gateway) record_.gateways.push_back(ip.gateway->text());
     }

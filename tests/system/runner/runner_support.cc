@@ -10,6 +10,8 @@
 #include <fstream>
 #include <sstream>
 
+#include "tests/system/runner/upstream.h"
+
 namespace slicer::test {
 namespace {
 
@@ -110,8 +112,9 @@ Runner::~Runner() {
 }
 
 std::vector<std::string> Runner::argv(const std::string& line) {
-  std::vector<std::string> all = {bin_dir() + "/slicer-run", "--cni-path",
-                                  std::string(SLICER_TEST_BIN_DIR) + ":" + bin_dir()};
+  std::string path = std::string(SLICER_TEST_BIN_DIR) + ":" + bin_dir();
+  if (const std::string upstream = upstream_dir(); !upstream.empty()) path += ":" + upstream;
+  std::vector<std::string> all = {bin_dir() + "/slicer-run", "--cni-path", path};
   for (std::string& word : words(line)) all.push_back(std::move(word));
   return all;
 }

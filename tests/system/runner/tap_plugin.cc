@@ -5,6 +5,7 @@
 //   "addWhile": a file; ADD makes the TAP, writes its pid into FILE.pid, and goes on when the file is gone; after 30 s
 //               it fails
 //   "containerResult": true: the result has no entry for a VM
+//   "redirectResult": true: the result is as tc-redirect-tap's: the container's interface with the same address before
 //   "failAdd": true: ADD makes the TAP and then fails     "failDelWhile": a file; DEL fails as long as it is there
 #include <fcntl.h>
 #include <unistd.h>
@@ -82,6 +83,11 @@ Result<CniResult> add(const Request& request) {
     const addr::Cidr cidr = TRY(addr::parse_cidr(address));
     result.ips.push_back({.address = cidr, .interface = static_cast<int>(result.interfaces.size()) - 1});
     if (!gateway.empty()) result.ips.front().gateway = TRY(addr::parse_cidr(gateway)).ip;
+  }
+  if (TRY(cni::bool_field(request.conf.raw, "redirectResult", false))) {
+    result.interfaces.push_back({.name = "eth0", .mac = mac_for(request), .sandbox = request.env.netns});
+    result.ips.insert(result.ips.begin(), result.ips.front());
+    result.ips.front().interface = static_cast<int>(result.interfaces.size()) - 1;
   }
   return result;
 }

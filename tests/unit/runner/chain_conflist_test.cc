@@ -184,16 +184,21 @@ TEST_CASE("load_network: an unknown name gets the known ones") {
   CHECK(contains(network.error().hint, "first, second"));
 }
 
-TEST_CASE("load_network: a file that cannot be read ends the search, one behind the match does not") {
+TEST_CASE("load_network: a file that cannot be read hides no other, and is named when nothing else has the name") {
   const TempFolder dir;
   dir.write("10-a.conflist", R"({"name": "n", "plugins": [{"type": "x"}]})");
   dir.write("20-broken.conflist", "{");
   dir.write("30-c.conflist", R"({"name": "behind", "plugins": [{"type": "y"}]})");
   CHECK(types(dir.path(), "n") == "x");
+  CHECK(types(dir.path(), "behind") == "y");
+  CHECK(contains(types(dir.path(), "absent"), "20-broken.conflist"));
+  // What says that it is the one asked for is not passed over.
+  dir.write("20-broken.conflist", R"({"name": "behind", "plugins": []})");
   CHECK(contains(types(dir.path(), "behind"), "20-broken.conflist"));
   dir.remove("20-broken.conflist");
   CHECK(types(dir.path(), "behind") == "y");
-  // Of the single files none is looked at as long as a list matches; without one, each must parse.
+  dir.write("00-c.conf", R"({"name": "single", "type": "s"})");
+  CHECK(types(dir.path(), "single") == "s");
   dir.write("00-no-type.json", R"({"name": "z"})");
   CHECK(types(dir.path(), "behind") == "y");
   CHECK(contains(types(dir.path(), "z"), "\"type\" is missing"));
@@ -243,6 +248,6 @@ TEST_CASE("list_networks: good ones, shadowed ones and broken ones") {
   REQUIRE(listing->shadowed.size() == 1);
   CHECK(listing->shadowed[0].file == dir.path() + "/20-b.conflist");
   REQUIRE(listing->broken.size() == 2);
-  CHECK(listing->broken[0].blocks_others);
-  CHECK_FALSE(listing->broken[1].blocks_others);
+  CHECK(listing->broken[0].file == dir.path() + "/30-c.conflist");
+  CHECK(listing->broken[1].file == dir.path() + "/40-d.conflist");
 }
