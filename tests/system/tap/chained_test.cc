@@ -1,6 +1,8 @@
 // slicer-tap behind a plugin that made a container's interface.
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <sched.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -8,6 +10,7 @@
 
 #include "tests/system/tap/tap_support.h"
 
+using slicer::UniqueFd;
 using namespace slicer::test;
 using namespace slicer::test::tap;
 
@@ -250,4 +253,19 @@ TEST_CASE("tap: many ADDs at once, of many VMs and of one") {
     must_del(kPlugin, container->conf(), container->call("DEL"));
   }
   CHECK(difference(before, snapshot(seen)) == "");
+}
+
+TEST_CASE("tap: calls of one namespace wait for each other") {
+  const Host host;
+  const Container container;
+  const UniqueFd lock(open(container.box.path().c_str(), O_RDONLY | O_CLOEXEC));
+  REQUIRE(flock(lock.get(), LOCK_EX) == 0);
+  const Background adding([&] {
+    (void)container.add(container.conf());
+    (void)must("touch /run/done");
+  });
+  CHECK_FALSE(eventually([] { return access("/run/done", F_OK) == 0; }, std::chrono::milliseconds(500)));
+  CHECK(must("ip -br link show type tun", container.box.path()) == "");
+  REQUIRE(flock(lock.get(), LOCK_UN) == 0);
+  CHECK(eventually([] { return access("/run/done", F_OK) == 0; }));
 }
