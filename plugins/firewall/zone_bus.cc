@@ -146,7 +146,7 @@ Result<Reply> call(ZoneBus::Impl& impl, const Method& method, std::initializer_l
   for (const std::string_view argument : arguments)
     if (done >= 0) done = api.message_append_basic(request.get(), SD_BUS_TYPE_STRING, std::string(argument).c_str());
   if (done < 0) return std::unexpected(no_service(errno_text(-done), done));
-  sd_bus_error error = SD_BUS_ERROR_NULL;
+  sd_bus_error error = {};  // SD_BUS_ERROR_NULL, which is no C++
   done = api.call(impl.bus, request.get(), kCallLimitMicroseconds, &error, answer.out());
   if (done >= 0) return take_answer(api, answer.get(), type);
   const std::string name = error.name == nullptr ? "" : error.name;

@@ -72,7 +72,9 @@ func consume(t *testing.T, who consumer, result *types100.Result, rt *runtimeCon
 	case aContainer:
 		checkContainer(t, result, rt)
 	case aVM:
-		checkVM(t, result, rt)
+		checkVM(t, result, rt, rt.IfName)
+	case aVMBehind:
+		checkVM(t, result, rt, "tap0") // CNI_IFNAME is the container's interface
 	case aVMByDHCP:
 		mustEqual(t, "addresses", len(result.IPs), 0)
 		mustEqual(t, "entries of the interface", len(result.Interfaces), 2)
@@ -87,11 +89,11 @@ func checkTap(t *testing.T, link linkFacts, kind, mac string) {
 	mustEqual(t, "its MAC", link.Mac, mac)
 }
 
-func checkVM(t *testing.T, result *types100.Result, rt *runtimeConf) {
+func checkVM(t *testing.T, result *types100.Result, rt *runtimeConf, tap string) {
 	t.Helper()
 	vm, err := readVMConfig(result, rt.ContainerID)
 	check(t, err)
-	mustEqual(t, "TAP and namespace", []string{vm.tap, vm.netns}, []string{rt.IfName, rt.NetNS})
+	mustEqual(t, "TAP and namespace", []string{vm.tap, vm.netns}, []string{tap, rt.NetNS})
 	link := linkIn(t, vm.netns, vm.tap)
 	if link.Info.Kind != "tun" && link.Info.Kind != "macvtap" {
 		t.Fatalf("%s is a %q", vm.tap, link.Info.Kind)

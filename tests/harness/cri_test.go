@@ -168,7 +168,7 @@ func TestKubernetesPod(t *testing.T) {
 			}
 		})
 		other := k.run("other", map[string][]string{"client": {"/bin/sleep", "600"}}, nil)
-		mustEqual(t, "the pods' addresses", []string{web.ip, other.ip}, []string{"10.73.16.2", "10.73.16.3"})
+		mustEqual(t, "the pods' addresses", []string{web.ip, other.ip}, []string{"10.73.20.2", "10.73.20.3"})
 
 		fetchPage(t, "host", "http://"+web.ip)
 		page := "a page of the pod\n"
@@ -182,7 +182,7 @@ func TestKubernetesPod(t *testing.T) {
 			mustContain(t, qdiscs, "rate 100Mbit")
 			mustContain(t, qdiscs, "rate 50Mbit")
 		}
-		mustEqual(t, "leases", leases(t, defaultDataDir, "slicer-pods"), []string{"10.73.16.2", "10.73.16.3"})
+		mustEqual(t, "leases", leases(t, defaultDataDir, "slicer-pods"), []string{"10.73.20.2", "10.73.20.3"})
 
 		web.remove()
 		other.remove()

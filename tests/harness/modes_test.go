@@ -25,6 +25,7 @@ type consumer int
 const (
 	aVM        consumer = iota // static addresses: a microVM's kernel is told of them
 	aVMByDHCP                  // a MAC is all that it gets
+	aVMBehind                  // the same by slicer-tap, behind a container's interface
 	aContainer                 // an interface of its own
 )
 
@@ -36,6 +37,7 @@ var modes = []mode{
 	{"container", "53-slicer-containers.conflist", "eth0", false, false, aContainer},
 	{"macvtap by DHCP", "53-slicer-macvtap.conflist", "tap0", false, true, aVMByDHCP},
 	{"macvtap static", "54-slicer-macvtap-static.conflist", "tap0", false, true, aVM},
+	{"tap behind upstream's ptp", "55-slicer-ptp-tap.conflist", "eth0", false, false, aVMBehind},
 	{"filtered", "54-slicer-filtered.conflist", "vmtap0", true, false, aVM},
 }
 
@@ -135,7 +137,9 @@ func allVerbs(t *testing.T, m mode, version string, rt *runtimeConf) {
 	n.gc()
 	mustEqual(t, "leases after GC", len(leases(t, defaultDataDir, n.list.Name))+len(leases(t, defaultDataDir, "_blocks")), 0)
 	again := n.add(rt)
-	mustEqual(t, "the guest's MAC after another ADD", macs(again), macs(lost))
+	if m.consumer != aVMBehind { // that one has the MAC of the interface before it, which ptp draws
+		mustEqual(t, "the guest's MAC after another ADD", macs(again), macs(lost))
+	}
 	n.del(rt)
 }
 

@@ -58,3 +58,15 @@ TEST_CASE("firewall::parse_config: own lists that say what the network's say are
   REQUIRE(config);
   CHECK_FALSE(config->own);
 }
+
+TEST_CASE("firewall::parse_config: firewalld is a zone, and other rules go where auto puts them") {
+  const auto plain = parse_config(conf_of(R"({"backend": "firewalld"})"));
+  REQUIRE(plain);
+  CHECK(plain->zone == "trusted");
+  CHECK(plain->backend == netfilter::BackendName::kAuto);
+  CHECK(parse_config(conf_of(R"({"backend": "firewalld", "firewalldZone": "work"})"))->zone == "work");
+  CHECK_FALSE(parse_config(conf_of(R"({"backend": "nftables", "firewalldZone": "work"})"))->zone);
+  const auto other = parse_config(conf_of(R"({"backend": "ufw"})"));
+  REQUIRE_FALSE(other);
+  CHECK(other.error().message == R"("backend": "ufw" is none of "auto", "nftables", "iptables", "firewalld")");
+}
