@@ -10,6 +10,7 @@
 #include "lib/base/log.h"
 #include "lib/base/undo.h"
 #include "lib/cni/attachment.h"
+#include "lib/cni/fields.h"
 #include "lib/net/address.h"
 #include "lib/net/sysctl.h"
 #include "lib/netfilter/backend.h"
@@ -121,8 +122,20 @@ std::unique_ptr<netfilter::Backend> make_backend_of(const Call& call) {
   return netfilter::make_backend(follows ? call.isolated->table.place() : call.config.backend);
 }
 
+/// A chain that says "firewall" means upstream's plugin, in whose place ours is installed: without "backend" that one
+/// takes firewalld where it runs.
+Result<void> follow_upstream(const cni::NetConf& conf, Config& config) {
+  if (conf.type != "firewall" || !TRY(cni::string_field(conf.raw, "backend")).empty()) return {};
+  std::string zone = TRY(cni::string_field(conf.raw, "firewalldZone"));
+  if (zone.empty()) zone = "trusted";
+  const Result<void> running = probe_zone(zone);
+  if (running) config.zone = std::move(zone);
+  return {};
+}
+
 Result<Call> open_call(const cni::Request& request) {
   Config config = TRY(parse_config(request.conf));
+  TRY(follow_upstream(request.conf, config));
   const cni::CniResult* result = TRY(previous_result(request));
   net::RouteSocket host = TRY(net::RouteSocket::open());
   Call call{.config = std::move(config),

@@ -259,6 +259,27 @@ func TestFirewalldRefusals(t *testing.T) {
 	})
 }
 
+// Installed under the name of upstream's plugin, ours takes firewalld where it runs, as that one does.
+func TestFirewalldByUpstreamsName(t *testing.T) {
+	onFirewalldHost(t, func(f *firewalld) {
+		programs := t.TempDir()
+		check(t, os.Symlink(filepath.Join(ours, "slicer-firewall"), filepath.Join(programs, "firewall")))
+		list := shipped(t, "51-slicer.conflist")
+		plugin(list, 1)["type"] = "firewall"
+		n := load(t, list, programs)
+		rt := at("one", hostNetns, "vmtap0")
+		n.add(rt)
+		f.mustHave("trusted", "10.73.0.2/32")
+		check(t, n.tryCheck(rt))
+		n.del(rt)
+		f.mustHave("trusted", "")
+		f.stop()
+		n.add(rt) // nor does it miss firewalld
+		check(t, n.tryCheck(rt))
+		n.del(rt)
+	})
+}
+
 // Either plugin takes back what the other put into the zone.
 func TestFirewalldTakenOverFromUpstream(t *testing.T) {
 	onFirewalldHost(t, func(f *firewalld) {

@@ -38,14 +38,14 @@ func shipped(t *testing.T, file string) object {
 // plugin returns the i-th plugin object of a conflist.
 func plugin(list object, i int) object { return list["plugins"].([]any)[i].(object) }
 
-// load gives a conflist to libcni; plugins are looked for among ours, then among upstream's.
-func load(t *testing.T, list object) *network {
+// load gives a conflist to libcni; plugins are looked for in `first`, among ours, then among upstream's.
+func load(t *testing.T, list object, first ...string) *network {
 	t.Helper()
 	text, err := json.Marshal(list)
 	check(t, err)
 	parsed, err := libcni.NetworkConfFromBytes(text)
 	check(t, err)
-	return &network{t, libcni.NewCNIConfig([]string{ours, upstream}, nil), parsed}
+	return &network{t, libcni.NewCNIConfig(append(first, ours, upstream), nil), parsed}
 }
 
 // at names an attachment.
