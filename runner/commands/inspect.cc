@@ -164,7 +164,7 @@ std::string text_of(const Inspection& vm) {
       {"group", or_dash(group)},
       {"network", or_dash(record.network)},
       {"addresses", or_dash(fmt::format("{}", fmt::join(all_addresses(record), ", ")))},
-      {"gateways", or_dash(fmt::format("{}", fmt::join(record.gateways, ", ")))},
+      {"gateways", or_dash(fmt::format("{}", fmt::join(all_gateways(record), ", ")))},
       {"lease", lease_line(record)},
       {"mac", or_dash(record.mac)},
       {"links", links_text(vm.path)},

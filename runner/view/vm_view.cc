@@ -55,12 +55,6 @@ cni::Json lease_json(const VmRecord& record) {
   return json;
 }
 
-std::vector<std::string> all_gateways(const VmRecord& record) {
-  std::vector<std::string> gateways = record.gateways;
-  if (record.lease && !record.lease->router.empty()) gateways.push_back(record.lease->router);
-  return gateways;
-}
-
 double rounded(double value) { return std::round(value * 10) / 10; }
 
 }  // namespace
@@ -94,6 +88,12 @@ void CpuMeter::measure(std::vector<VmView>& views) {
     looks[view.record.name] = now;
   }
   last_ = std::move(looks);
+}
+
+std::vector<std::string> all_gateways(const VmRecord& record) {
+  std::vector<std::string> gateways = record.gateways;
+  if (record.lease && !record.lease->router.empty()) gateways.push_back(record.lease->router);
+  return gateways;
 }
 
 cni::Json vm_json(const VmView& view) {

@@ -52,6 +52,8 @@ cni::Json vm_json(const VmView& view);
 std::string duration_text(int64_t seconds);
 /// "87 MiB"
 std::string memory_text(uint64_t bytes);
+/// Of the network and of the lease.
+std::vector<std::string> all_gateways(const VmRecord& record);
 /// What is left of its DHCP lease; "-": none, "for ever".
 std::string lease_text(const VmRecord& record);
 

@@ -85,6 +85,7 @@ TEST_CASE("guest lan: DHCP: the lease is shown and followed, a reservation holds
   CHECK(first.ends_with("/24"));
   CHECK(has_address("lan-1", first));
   CHECK(Runner::vm("lan-1")["gateways"] == Json::array({Surroundings::kRouter}));
+  CHECK(Runner::run("inspect lan-1").out.find("gateways    198.51.100.1\n") != std::string::npos);
   CHECK(Runner::run("list").out.find("  LEASE  ") != std::string::npos);
   CHECK(eventually([] { return has_address("lan-1", "2001:db8:100:"); }, 10s));  // by router advertisement
 
