@@ -69,12 +69,20 @@ Result<void> check_writable(std::string path) {
   return {};
 }
 
+// As an ADD looks: what is held back for somebody unknown is looked at again when nothing else is left.
+Result<bool> has_room(DiskStore& store, const Pool& pool, size_t set) {
+  if (TRY(find_free(store, pool, set))) return true;
+  if (!store.has_doubts()) return false;
+  TRY(store.refresh());
+  return TRY(find_free(store, pool, set)).has_value();
+}
+
 Result<void> check_pools_have_room(const Config& config) {
   const Result<std::unique_ptr<DiskStore>> store = open_store(config.store, false);
   if (is_absent(store)) return {};
   if (!store) return std::unexpected(store.error());
   for (size_t set = 0; set < config.pools.size(); ++set) {
-    if (!TRY(find_free(**store, config.pools[set], set)))
+    if (!TRY(has_room(**store, config.pools[set], set)))
       return fail(Kind::kUnavailable,
                   fmt::format("network '{}': no address is free in {}", config.store.network, config.pools[set].text()),
                   "remove attachments that are not needed, run GC, or enlarge the pool");
