@@ -4,8 +4,10 @@
 
 #include <CLI/App.hpp>
 #include <array>
+#include <memory>
 
 #include "lib/base/log.h"
+#include "lib/cni/json.h"
 #include "lib/net/netns.h"
 #include "runner/chain/runtime.h"
 #include "runner/gc/leftovers.h"
@@ -21,15 +23,22 @@
 namespace slicer::runner {
 namespace {
 
+/// What was done, as --json prints it.
 struct Tally {
-  unsigned removed = 0;
-  unsigned failed = 0;
+  bool json = false;
+  cni::Json removed = cni::Json::array();
+  cni::Json failed = cni::Json::array();
 };
 
 void report_failure(const Error& error, Tally& tally) {
   log_line(error.message);
   if (!error.hint.empty()) log_line("hint: " + error.hint);
-  ++tally.failed;
+  tally.failed.push_back({{"message", error.message}, {"hint", error.hint}});
+}
+
+Result<void> report_removal(cni::Json what, const std::string& line, Tally& tally) {
+  tally.removed.push_back(std::move(what));
+  return tally.json ? Result<void>{} : print(line + "\n");
 }
 
 Result<void> clean_vms(const Context& context, Tally& tally) {
@@ -38,11 +47,13 @@ Result<void> clean_vms(const Context& context, Tally& tally) {
     if (!cleaned) {
       report_failure(cleaned.error(), tally);
     } else if (*cleaned == Cleaned::kDone) {
-      ++tally.removed;
-      const Result<std::optional<VmDefinition>> kept = find_definition(context, name);
-      TRY(print(kept && *kept ? "removed what the last run of VM " + name + " left; it is kept: slicer-run vm start " +
-                                    name + "\n"
-                              : "removed dead VM " + name + "\n"));
+      const Result<std::optional<VmDefinition>> found = find_definition(context, name);
+      const bool kept = found && *found;
+      TRY(report_removal(
+          {{"what", "run"}, {"vm", name}, {"kept", kept}},
+          kept ? "removed what the last run of VM " + name + " left; it is kept: slicer-run vm start " + name
+               : "removed dead VM " + name,
+          tally));
     }
   }
   return {};
@@ -76,8 +87,11 @@ Result<void> clean_orphans(const Context& context, Tally& tally) {
     if (!deleted) {
       report_failure(deleted.error(), tally);
     } else if (*deleted) {
-      ++tally.removed;
-      TRY(print("removed " + what + "\n"));
+      const cni::Json orphan = {{"what", "attachment"},
+                                {"vm", entry.key.container_id},
+                                {"network", entry.key.network},
+                                {"ifname", entry.key.ifname}};
+      TRY(report_removal(orphan, "removed " + what, tally));
     }
   }
   return {};
@@ -86,12 +100,13 @@ Result<void> clean_orphans(const Context& context, Tally& tally) {
 /// Things that only their names tell of.
 struct Leftover {
   const char* what;
+  const char* word;
   Result<std::vector<std::string>> (*find)(const Settings& settings);
   Result<bool> (*remove)(const Settings& settings, const std::string& vm);
 };
 constexpr std::array<Leftover, 2> kLeftovers = {{
-    {"the network namespace", find_orphan_namespaces, remove_orphan_namespace},
-    {"the files", find_orphan_files, remove_orphan_files},
+    {"the network namespace", "namespace", find_orphan_namespaces, remove_orphan_namespace},
+    {"the files", "files", find_orphan_files, remove_orphan_files},
 }};
 
 Result<void> clean_nameless(const Context& context, const Leftover& leftover, Tally& tally) {
@@ -101,28 +116,35 @@ Result<void> clean_nameless(const Context& context, const Leftover& leftover, Ta
     if (!removed) {
       report_failure(removed.error(), tally);
     } else if (*removed) {
-      ++tally.removed;
-      TRY(print("removed " + what + "\n"));
+      TRY(report_removal({{"what", leftover.word}, {"vm", vm}}, "removed " + what, tally));
     }
   }
   return {};
 }
 
-Result<int> run_gc(const Context& context) {
+Result<int> run_gc(const Context& context, bool json) {
   TRY(check_root());
   Tally tally;
+  tally.json = json;
   TRY(clean_vms(context, tally));
   TRY(clean_orphans(context, tally));
   for (const Leftover& leftover : kLeftovers) TRY(clean_nameless(context, leftover, tally));
-  if (tally.removed == 0 && tally.failed == 0) TRY(print("nothing to remove\n"));
-  return tally.failed == 0 ? kExitOk : kExitFailed;
+  if (json) {
+    const cni::Json all = {{"removed", tally.removed}, {"failed", tally.failed}};
+    TRY(print(all.dump(2, ' ', false, cni::Json::error_handler_t::replace) + "\n"));
+  } else if (tally.removed.empty() && tally.failed.empty()) {
+    TRY(print("nothing to remove\n"));
+  }
+  return tally.failed.empty() ? kExitOk : kExitFailed;
 }
 
 }  // namespace
 
 void register_gc(CLI::App& app, Context& context) {
   CLI::App& command = *app.add_subcommand("gc", "Remove what dead VMs left");
-  command.callback([&context] { context.action = [&context] { return run_gc(context); }; });
+  const auto json = std::make_shared<bool>(false);
+  command.add_flag("--json", *json, "What was removed and what could not be, as JSON");
+  command.callback([&context, json] { context.action = [&context, json] { return run_gc(context, *json); }; });
 }
 
 }  // namespace slicer::runner

@@ -28,9 +28,19 @@ bool terminal_is_utf8() {
   return false;
 }
 
-Result<int> run(const Context& context, const std::string& file) {
+struct Options {
+  std::string file = {};
+  bool json = false;
+};
+
+Result<int> run(const Context& context, const Options& options) {
+  const std::string& file = options.file;
   TRY(check_root());  // namespaces are entered
   const HostMap map = TRY(draw_map(context));
+  if (options.json) {
+    TRY(print(map_json(map).dump(2, ' ', false, cni::Json::error_handler_t::replace) + "\n"));
+    return kExitOk;
+  }
   if (file.empty()) {
     TRY(print(map_tree(map, {.utf8 = terminal_is_utf8(), .colours = stdout_has_colours()})));
     return kExitOk;
@@ -44,11 +54,12 @@ Result<int> run(const Context& context, const std::string& file) {
 }  // namespace
 
 void register_map(CLI::App& app, Context& context) {
-  const auto file = std::make_shared<std::string>();
+  const auto options = std::make_shared<Options>();
   CLI::App& command = *app.add_subcommand("map", "Show the host's VM networks as a tree or a picture");
-  command.add_option("FILE.svg", *file, "Write a picture to this file instead");
+  CLI::Option& file = *command.add_option("FILE.svg", options->file, "Write a picture to this file instead");
+  command.add_flag("--json", options->json, "As JSON")->excludes(&file);
   command.footer(kExamples);
-  command.callback([&context, file] { context.action = [&context, file] { return run(context, *file); }; });
+  command.callback([&context, options] { context.action = [&context, options] { return run(context, *options); }; });
 }
 
 }  // namespace slicer::runner

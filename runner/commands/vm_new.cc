@@ -11,6 +11,7 @@
 #include "runner/supervisor/console.h"
 #include "runner/supervisor/launch.h"
 #include "runner/supervisor/system_user.h"
+#include "runner/view/vm_view.h"
 
 namespace slicer::runner {
 namespace {
@@ -36,6 +37,7 @@ struct Options {
   std::string storage = {};
   bool storage_copy = false;
   bool foreground = false;
+  bool json = false;
   PolicyOptions policy = {};
 };
 
@@ -95,7 +97,7 @@ Result<int> stay(const Context& context, const VmRecord& record) {
 
 Result<int> run(const Context& context, const Options& options) {
   const VmRecord record = TRY(start(context, options));
-  TRY(print(summary_text(record) + "\n"));
+  TRY(print((options.json ? vm_json(look_at(record)).dump(2) : summary_text(record)) + "\n"));
   return options.foreground ? stay(context, record) : kExitOk;
 }
 
@@ -128,7 +130,9 @@ void register_vm_new(CLI::App& vm, Context& context) {
                      "A disk of its own, kept until vm rm: 10G (K, M, G, T; default GiB)");
   command.add_flag("--storage-copy", options->storage_copy, "That disk is a copy of the image's, not a layer above it");
   add_policy_options(command, options->policy);
-  command.add_flag("--foreground", options->foreground, "Stay on its console; a signal ends the VM");
+  CLI::Option& stays =
+      *command.add_flag("--foreground", options->foreground, "Stay on its console; a signal ends the VM");
+  command.add_flag("--json", options->json, "The VM as JSON, as list --json has it")->excludes(&stays);
   command.footer(kExplanation);
   command.callback([&context, options] { context.action = [&context, options] { return run(context, *options); }; });
 }

@@ -28,6 +28,7 @@ struct Options {
   uint16_t stdio_port = 0;  ///< 0: no --stdio
   unsigned wait_s = 0;
   DialWish dial = {};
+  bool json = false;
 };
 
 constexpr const char* kExamples =
@@ -51,10 +52,14 @@ Result<int> relay_ports(const Context& context, const Options& options, const Vm
   (void)std::signal(SIGCHLD, SIG_IGN);  // nobody waits for an ssh that has still something to say
   raise_descriptor_limit();
   const Signals signals = TRY(Signals::block());
+  cni::Json listening = cni::Json::array();
   for (const ForwardSpec& spec : specs) {
     const uint16_t port = TRY(relay.listen(spec));
-    TRY(print(fmt::format("{} leads to {}\n", listen_text(spec, port), target_text(spec, record.name))));
+    listening.push_back(forward_json(spec, port));
+    if (!options.json)
+      TRY(print(fmt::format("{} leads to {}\n", listen_text(spec, port), target_text(spec, record.name))));
   }
+  if (options.json) TRY(print(listening.dump() + "\n"));
   TRY(relay.run({signals.fd(), supervisor.get()}));
   if (signals.take() == 0) log_line("'" + record.name + "' has ended");
   return kExitOk;
@@ -109,6 +114,8 @@ void register_as(const char* name, CLI::App& parent, Context& context) {
       ->needs(&stdio);
   command.add_option("--user", options->dial.user, "The guest's user, where SSH is needed")->capture_default_str();
   command.add_flag("--direct", options->dial.direct, "By the guest's address alone, never by SSH");
+  command.add_flag("--json", options->json, "One line when all listen: an array, with the ports that were chosen")
+      ->excludes(&stdio);
   stdio.excludes(&forwards);
   command.footer(kExamples);
   command.callback([&context, options, &stdio, &forwards] {

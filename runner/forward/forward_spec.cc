@@ -128,6 +128,19 @@ std::string listen_text(const ForwardSpec& spec, uint16_t port) {
   return endpoint_text(spec.listen, port) + (spec.transport == Transport::kUdp ? "/udp" : "");
 }
 
+cni::Json forward_json(const ForwardSpec& spec, uint16_t port) {
+  cni::Json json = {{"protocol", spec.transport == Transport::kUdp ? "udp" : "tcp"},
+                    {"host", spec.target},
+                    {"guestPort", spec.target_port}};
+  if (!spec.listen_path.empty()) {
+    json["path"] = spec.listen_path;
+    return json;
+  }
+  json["address"] = spec.listen.text();
+  json["port"] = port;
+  return json;
+}
+
 std::string target_text(const ForwardSpec& spec, const std::string& vm) {
   if (spec.target.empty()) return fmt::format("port {} of {}", spec.target_port, vm);
   const Result<addr::Ip> ip = addr::parse_ip(spec.target);

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "lib/addr/ip.h"
+#include "lib/cni/json.h"
 
 namespace slicer::runner {
 
@@ -32,6 +33,8 @@ std::string endpoint_text(const addr::Ip& ip, uint16_t port);
 std::string listen_text(const ForwardSpec& spec, uint16_t port);
 /// What `ssh -W` takes: "127.0.0.1:22", "[::1]:22", "192.0.2.7:80".
 std::string ssh_target(const ForwardSpec& spec);
+/// For programs: {protocol, address, port, host, guestPort}, of a unix socket `path` in place of address and port.
+cni::Json forward_json(const ForwardSpec& spec, uint16_t port);
 /// "port 22 of demo-1", "192.0.2.7:80 by demo-1"
 std::string target_text(const ForwardSpec& spec, const std::string& vm);
 

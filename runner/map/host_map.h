@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "lib/base/result.h"
+#include "lib/cni/json.h"
 #include "runner/map/vm_path.h"
 #include "runner/settings.h"
 
@@ -52,6 +53,9 @@ struct TreeStyle {
   bool colours = false;
 };
 std::string map_tree(const HostMap& map, const TreeStyle& style);
+
+/// For programs; docs/views.md names the members, which stay as they are.
+cni::Json map_json(const HostMap& map);
 
 /// A picture: SVG 1.1, without scripts or anything from elsewhere.
 std::string map_svg(const HostMap& map);

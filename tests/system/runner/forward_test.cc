@@ -310,6 +310,15 @@ TEST_CASE("runner vm port-forward: says where it listens, and ends with the VM")
   const Outcome second = Runner::run("vm port-forward demo-1 8080:22");
   CHECK(second.exit_code == 1);
   CHECK(second.err.find("listen on 127.0.0.1:8080: Address already in use (EADDRINUSE)") != std::string::npos);
+  const Background json(
+      {"sh", "-c", "exec " + Runner::argv("")[0] + " forward demo-1 --json 0:22 /run/x:80 >/run/json"}, "");
+  REQUIRE(eventually([] { return contents("/run/json").ends_with("\n"); }, 15s));
+  const Json listening = Json::parse(contents("/run/json"));
+  REQUIRE(listening.size() == 2);
+  CHECK(listening[0]["address"] == "127.0.0.1");
+  CHECK(listening[0]["guestPort"] == 22);
+  (void)connect_to(listening[0]["port"].get<uint16_t>());  // it is the port that listens
+  CHECK(listening[1]["path"] == "/run/x");
   CHECK(Runner::run("vm rm --now demo-1").ok());
   CHECK(says("'demo-1' has ended\nexit 0\n"));
 }

@@ -39,6 +39,13 @@ TEST_CASE("ssh_target: the guest itself as it was written, another host as the g
   CHECK(target("/run/x.sock:db.example.org:5432") == "db.example.org:5432");
 }
 
+TEST_CASE("forward_json: what a program needs to connect") {
+  const auto json = [](const std::string& text) { return forward_json(parse_forward(text).value(), 40001).dump(); };
+  CHECK(json("0:22") == R"({"address":"127.0.0.1","guestPort":22,"host":"","port":40001,"protocol":"tcp"})");
+  CHECK(json("[::1]:0:53/udp") == R"({"address":"::1","guestPort":53,"host":"","port":40001,"protocol":"udp"})");
+  CHECK(json("/run/x.sock:db:80") == R"({"guestPort":80,"host":"db","path":"/run/x.sock","protocol":"tcp"})");
+}
+
 TEST_CASE("parse_forward: a host that the guest reaches") {
   CHECK(read("2222:192.0.2.7:22") == "127.0.0.1:2222 192.0.2.7:22 by vm");
   CHECK(read("2222:[2001:db8::7]:22") == "127.0.0.1:2222 [2001:db8::7]:22 by vm");
