@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <map>
 #include <optional>
 
 #include "tests/system/runner/group_support.h"
@@ -289,6 +290,48 @@ TEST_CASE("runner down: disks stay until they are told to go") {
   CHECK(Runner::run("down vm --rm").ok());
   CHECK(vm_names().empty());
   CHECK_FALSE(exists("/var/lib/slicer/vms/vm-1"));
+}
+
+TEST_CASE("runner up: after a reboot of the host the VMs have the MACs and the addresses that they had") {
+  GroupHost machine;
+  Runner::use_stand_in();
+  std::filesystem::create_directories("/var/lib/slicer/tiny");
+  std::filesystem::copy(Runner::kTinyKernel, "/var/lib/slicer/tiny/vmlinux");
+  // Fixed addresses, in an order of their own; and a pool, where a kept VM asks for what it had.
+  const auto write_file = [] {
+    write_groups(
+        "    - {name: fixed, count: 2, ram_mb: 16, image: /var/lib/slicer/tiny, network: {gateway: 192.0.2.1/24, "
+        "addresses: [192.0.2.30, 192.0.2.20]}}\n"
+        "    - {name: disk, count: 2, ram_mb: 16, storage: 16M, image: /var/lib/slicer/tiny, network: {gateway: "
+        "198.51.100.65/26, bridge: brdisk0}}\n");
+  };
+  const Names names = {"disk-1", "disk-2", "fixed-1", "fixed-2"};
+  write_file();
+  const Outcome first = up();
+  INFO(first.out << first.err);
+  REQUIRE(first.ok());
+  REQUIRE(Runner::run("vm restart --now disk-1").ok());  // the pool goes on behind: a new VM would get another
+  std::map<std::string, Json> before;
+  for (const std::string& name : names) before[name] = Runner::vm(name);
+  CHECK(before["fixed-1"]["addresses"] == Json{"192.0.2.30/24"});
+  CHECK(before["fixed-2"]["addresses"] == Json{"192.0.2.20/24"});
+  for (const auto& [name, vm] : before) REQUIRE(kill(vm["supervisorPid"], SIGKILL) == 0);
+  for (const auto& [name, vm] : before) REQUIRE(eventually([&] { return !runs(vm["hypervisorPid"]); }));
+  machine.host.reboot();
+  Runner::use_stand_in();
+  CHECK(vm_names() == Names{"disk-1", "disk-2"});
+  CHECK(running_vms() == 0);
+  write_file();
+  const Outcome again = up();
+  INFO(again.out << again.err);
+  REQUIRE(again.ok());
+  for (const auto& [name, vm] : before) {
+    CAPTURE(name);
+    CHECK(Runner::vm(name)["mac"] == vm["mac"]);
+    CHECK(Runner::vm(name)["addresses"] == vm["addresses"]);
+  }
+  CHECK(Runner::run("down " + std::string(kGroupFile) + " --rm").ok());
+  CHECK(vm_names().empty());
 }
 
 TEST_CASE("runner up: VMs that would share the image's disk are refused before anything is made") {

@@ -395,40 +395,70 @@ TEST_CASE("life: the supervisor killed while it restarts or stops: list tells th
   CHECK(state_of("demo-1") == "running");
 }
 
-// Everything that a VM goes through, one command after the other, killed with all its processes at one system call
-// after the other: a power cut for the runner. SLICER_KILL_ROUNDS says at how many.
-TEST_CASE("life: killed at any moment, list tells the truth, gc cleans up, and the name can be used") {
-  const Machine machine;
+// What a VM goes through, one command after the other.
+static std::vector<std::string> whole_life() {
   std::string script;
   for (const char* line : {"vm new demo-1 --network private --kernel /run/tiny-kernel --storage 16M", "vm stop demo-1",
                            "vm start demo-1", "vm rm demo-1"}) {
     for (const std::string& word : Runner::argv(line)) script += word + " ";
     script += "&& ";
   }
-  const std::vector<std::string> argv = {"sh", "-c", script + "echo all"};
-  const RunOptions options{.deadline = std::chrono::seconds(60)};
-  const KillOutcome whole = run_killed_at(argv, options, 0);
+  return {"sh", "-c", script + "echo all"};
+}
+
+// SLICER_KILL_ROUNDS: at how many system calls something is killed; 0: at every one.
+static long kill_step(long syscalls, long rounds) {
+  if (const char* wish = std::getenv("SLICER_KILL_ROUNDS"); wish != nullptr) rounds = std::atol(wish);
+  return rounds == 0 ? 1 : std::max(syscalls / rounds, 1L);
+}
+
+static void check_cleaned_up() {
+  const std::string state = state_of("demo-1");
+  CHECK_MESSAGE((state == "none" || state == "dead" || state == "stopped"), state);
+  const Outcome cleaned = Runner::run("gc");
+  INFO(cleaned.err);
+  CHECK(cleaned.ok());
+  CHECK_FALSE(exists("/run/slicer/demo-1"));
+  CHECK_FALSE(exists("/run/netns/slicer-demo-1"));
+  const std::string then = state_of("demo-1");
+  CHECK_MESSAGE((then == "none" || then == "stopped"), then);
+  if (then == "stopped") CHECK(exists(kKept + "/disk.raw"));
+  if (exists(kKept)) CHECK(Runner::run("vm rm demo-1").ok());
+  CHECK_FALSE(exists(kKept));
+  CHECK(names_in("/var/lib/cni/results") == "");
+}
+
+constexpr RunOptions kPatient{.deadline = std::chrono::seconds(60)};
+
+// All processes at once: a power cut for the runner.
+TEST_CASE("life: killed at any moment, list tells the truth, gc cleans up, and the name can be used") {
+  const Machine machine;
+  const KillOutcome whole = run_killed_at(whole_life(), kPatient, 0);
   INFO(whole.outcome.err);
   REQUIRE(whole.outcome.ok());
-  const char* wish = std::getenv("SLICER_KILL_ROUNDS");
-  const long rounds = wish != nullptr ? std::atol(wish) : 48;
-  const long step = std::max(whole.syscalls / rounds, 1L);
+  const long step = kill_step(whole.syscalls, 48);
   for (long nth = step; nth < whole.syscalls; nth += step) {
     CAPTURE(nth);
-    (void)run_killed_at(argv, options, nth);
-    const std::string state = state_of("demo-1");
-    CHECK_MESSAGE((state == "none" || state == "dead" || state == "stopped"), state);
-    const Outcome cleaned = Runner::run("gc");
-    INFO(cleaned.err);
-    CHECK(cleaned.ok());
-    CHECK_FALSE(exists("/run/slicer/demo-1"));
-    CHECK_FALSE(exists("/run/netns/slicer-demo-1"));
-    const std::string then = state_of("demo-1");
-    CHECK_MESSAGE((then == "none" || then == "stopped"), then);
-    if (then == "stopped") CHECK(exists(kKept + "/disk.raw"));
-    if (exists(kKept)) CHECK(Runner::run("vm rm demo-1").ok());
-    CHECK_FALSE(exists(kKept));
-    CHECK(names_in("/var/lib/cni/results") == "");
+    (void)run_killed_at(whole_life(), kPatient, nth);
+    check_cleaned_up();
+  }
+  CHECK(Runner::start("demo-1", "private", "--storage 16M").ok());
+}
+
+// The supervisor (or what it forks) alone, while the command that waits for it lives: at its start and at its end.
+TEST_CASE("life: the supervisor killed at any moment, its command ends, list tells the truth and gc leaves nothing") {
+  const Machine machine;
+  const KillOutcome whole = run_child_killed_at(whole_life(), kPatient, 0, "slicer-run");
+  INFO(whole.outcome.err);
+  REQUIRE(whole.outcome.ok());
+  REQUIRE(whole.syscalls > 100);
+  const long step = kill_step(whole.syscalls, 24);
+  for (long nth = step; nth < whole.syscalls; nth += step) {
+    CAPTURE(nth);
+    const KillOutcome killed = run_child_killed_at(whole_life(), kPatient, nth, "slicer-run");
+    INFO(killed.outcome.err);
+    CHECK(killed.outcome.exit_code < 128);
+    check_cleaned_up();
   }
   CHECK(Runner::start("demo-1", "private", "--storage 16M").ok());
 }

@@ -11,6 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <csignal>
 #include <cstring>
@@ -151,6 +152,43 @@ TEST_CASE("relay: a thousand connections at once, and memory stays flat when non
   const UniqueFd last = connect_to("127.0.0.1", port);  // behind them: the relay has seen them all
   CHECK(eventually([&] { return memory_of(running.pid()) >= before; }));
   CHECK(memory_of(running.pid()) - before < 4096);
+}
+
+TEST_CASE("relay: a GiB goes through, and memory stays flat") {
+  const Cable cable;
+  const UniqueFd listener = bound(cable.guest.path(), SOCK_STREAM);
+  const Background server([&] {  // counts, and says how much it was at the end
+    const UniqueFd client(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    std::vector<char> room(size_t{1} << 20);
+    uint64_t total = 0;
+    for (ssize_t count = 0; (count = recv(client.get(), room.data(), room.size(), 0)) > 0;)
+      total += static_cast<uint64_t>(count);
+    (void)send(client.get(), &total, sizeof total, MSG_NOSIGNAL);
+    pause();
+  });
+  Relay relay(cable.dial());
+  const uint16_t port = relay.listen({.target_port = kPort}).value();
+  const UniqueFd end(eventfd(0, EFD_CLOEXEC));
+  const Background running([&] { (void)relay.run({end.get()}); });
+  const UniqueFd client = connect_to("127.0.0.1", port);
+  const std::vector<char> piece(size_t{1} << 20, 'x');
+  long before = 0;
+  long most = 0;
+  for (int i = 0; i < 1024; ++i) {
+    for (size_t sent = 0; sent < piece.size();) {
+      const ssize_t count = send(client.get(), piece.data() + sent, piece.size() - sent, MSG_NOSIGNAL);
+      REQUIRE(count > 0);
+      sent += static_cast<size_t>(count);
+    }
+    if (i == 8) before = memory_of(running.pid());  // its room has been used
+    most = std::max(most, memory_of(running.pid()));
+  }
+  REQUIRE(shutdown(client.get(), SHUT_WR) == 0);
+  uint64_t total = 0;
+  CHECK(recv(client.get(), &total, sizeof total, MSG_WAITALL) == static_cast<ssize_t>(sizeof total));
+  CHECK(total == uint64_t{1} << 30U);
+  CHECK(before > 0);
+  CHECK(most - before < 1024);
 }
 
 TEST_CASE("relay: datagrams of several senders, each gets its own answers") {

@@ -202,6 +202,14 @@ TEST_CASE("runner map: bridges, parents, namespaces and VMs of this host, as a t
   const Outcome parsed =
       run({"python3", "-c", "import xml.etree.ElementTree as e; print(e.parse('/run/map.svg').getroot().tag)"});
   if (parsed.exit_code != 127) CHECK(parsed.out == "{http://www.w3.org/2000/svg}svg\n");
+  const Json map = Json::parse(Runner::run("map --json").out);
+  std::string vms;
+  for (const Json& anchor : map["anchors"])
+    for (const Json& link : anchor["links"])
+      if (!link["vm"].is_null()) vms += std::string(anchor["kind"]) + " " + std::string(link["vm"]["name"]) + "\n";
+  INFO(map.dump(2));
+  CHECK(contains(vms, "bridge vm-1\n"));
+  CHECK(Runner::run("map --json /run/map.svg").exit_code == 2);
   CHECK(Runner::run("map /run/map.png").err.starts_with("slicer-run: write '/run/map.png': a picture is SVG\n"));
 }
 
@@ -232,11 +240,77 @@ TEST_CASE("runner route: another machine reaches the VMs by the printed lines") 
   CHECK(contains(lost.err, "--via ADDRESS"));
 }
 
+TEST_CASE("runner route: IPv6 subnets, too") {
+  const Machine machine;
+  const Surroundings around;
+  Json bridge = bridge_conf("br0", "192.0.2.0/24");
+  bridge["ipam"] = {{"type", "slicer-ipam"},
+                    {"ranges", Json::array({Json::array({{{"subnet", "192.0.2.0/24"}}}),
+                                            Json::array({{{"subnet", "2001:db8:2::/64"}}})})}};
+  write_network("net", bridge, true);
+  REQUIRE(Runner::start("vm-1", "net").ok());
+  const Outcome routes = Runner::run("route");
+  INFO(routes.out << routes.err);
+  REQUIRE(routes.ok());
+  CHECK(contains(routes.out, "ip -6 route add 2001:db8:2::/64 via 2001:db8:100::2\n"));
+  CHECK(run({"sh", "-c", routes.out}, {.netns = around.machine.path()}).ok());
+  CHECK(pings(around.machine.path(), "2001:db8:2::1"));
+  CHECK(contains(Runner::run("route --os windows").out, "route -6 add 2001:db8:2::/64 2001:db8:100::2\n"));
+  CHECK(contains(Runner::run("route --os macos --via 2001:db8:100::9").out,
+                 "sudo route -n add -inet6 -net 2001:db8:2::/64 2001:db8:100::9\n"));
+}
+
 TEST_CASE("runner route: says so when there is nothing to route") {
   const Machine machine;
   for (const char* name : {"host", "private"})
     std::filesystem::remove(std::string("/etc/cni/net.d/") + name + ".conflist");
   CHECK(Runner::run("route").out == "# nothing to route\n");
+}
+
+TEST_CASE("runner vm new, gc: JSON for programs") {
+  const StandInMachine machine;
+  const Outcome made = Runner::start("demo-1", "host", "--json");
+  INFO(made.err);
+  const Json vm = Json::parse(made.out);
+  CHECK(vm["name"] == "demo-1");
+  CHECK(vm["state"] == "running");
+  CHECK(vm["addresses"] == Json{"192.0.2.2/24"});
+  CHECK(Json::parse(Runner::run("gc --json").out) == Json{{"removed", Json::array()}, {"failed", Json::array()}});
+  REQUIRE(kill(vm["supervisorPid"], SIGKILL) == 0);
+  REQUIRE(eventually([&] { return !runs(vm["supervisorPid"]); }));
+  const Json removed = Json::parse(Runner::run("gc --json").out);
+  CHECK(removed["removed"] == Json::array({{{"what", "run"}, {"vm", "demo-1"}, {"kept", false}}}));
+  CHECK(removed["failed"].empty());
+}
+
+TEST_CASE("runner completion: zsh and fish complete commands, flags and this host's VMs") {
+  const StandInMachine machine;
+  REQUIRE(Runner::start("demo-1").ok());
+  const std::string environment = "env PATH=" + bin_dir() + ":/usr/bin:/bin HOME=/run TERM=xterm ";
+  const auto has = [](const char* shell) { return run({"sh", "-c", std::string("command -v ") + shell}).ok(); };
+  if (!has("fish") || !has("zsh")) SLICER_SKIP("zsh or fish is not installed");
+  const auto fish = [&](const std::string& line) {
+    std::vector<std::string> argv = words(environment + "fish --no-config -c");
+    argv.push_back("source (slicer-run completion fish | psub); complete -C '" + line + "'");
+    return run(argv).out;
+  };
+  CHECK(fish("slicer-run insp").starts_with("inspect\t"));
+  CHECK(fish("slicer-run list --wat").starts_with("--watch\t"));
+  CHECK(contains(fish("slicer-run inspect "), "demo-1"));
+  const auto zsh = [&](const std::string& line, const std::string& shows) {
+    std::vector<std::string> argv = words(environment + "zsh -f -c");
+    // On a terminal, as a person has it: the key of completion is pressed.
+    argv.push_back(
+        "zmodload zsh/zpty; zpty shell zsh -f -i; zpty -w shell \"PS1=; autoload -U compinit; compinit -u -d "
+        "/run/zcompdump; . <(slicer-run completion zsh); print REA''DY\"; zpty -r shell told '*READY*'; zpty -w -n "
+        "shell "
+        "$'" +
+        line + "\\t'; zpty -r shell told '*" + shows + "*' && print shown");
+    return run(argv).out;
+  };
+  CHECK(zsh("slicer-run insp", "inspect") == "shown\n");
+  CHECK(zsh("slicer-run list --wat", "--watch") == "shown\n");
+  CHECK(zsh("slicer-run inspect de", "demo-1") == "shown\n");
 }
 
 TEST_CASE("runner completion: bash completes commands, flags and this host's VMs") {
