@@ -3,7 +3,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cstring>
+#include <cstdlib>
+#include <map>
+#include <string_view>
 
 #include "lib/cni/exec.h"
 #include "lib/cni/result_versions.h"
@@ -13,30 +15,35 @@ extern char** environ;
 namespace slicer::cni {
 namespace {
 
+// CNI_ARGS as this process got it, whose order and repeats the parsed form does not have.
+std::string args_of(const Request& request) {
+  if (const char* text = std::getenv("CNI_ARGS"); text != nullptr) return text;
+  std::string text;
+  for (const auto& [key, value] : request.env.args) text += (text.empty() ? "" : ";") + key + "=" + value;
+  return text;
+}
+
+// All that this process was called with (SPEC.md, section 4), variables that we do not know included; what the call is
+// about is the request's.
 std::vector<std::string> delegate_environment(const Request& request, const DelegateCall& call) {
-  std::vector<std::string> list;
-  for (char** entry = environ; *entry != nullptr; ++entry)
-    if (std::strncmp(*entry, "CNI_", 4) != 0) list.emplace_back(*entry);
-  const auto add = [&list](const char* name, const std::string& value) {
-    if (!value.empty()) list.push_back(std::string(name) + "=" + value);
-  };
-  const auto join = [](std::string& text, const std::string& part, char separator) {
-    if (!text.empty()) text += separator;
-    text += part;
-  };
-  std::string args;
-  for (const auto& [key, value] : request.env.args) join(args, key + "=" + value, ';');
   std::string path;
-  for (const std::string& folder : request.env.path) join(path, folder, ':');
-  add("CNI_COMMAND", command_name(call.command));
-  add("CNI_CONTAINERID", request.env.container_id);
-  add("CNI_NETNS", request.env.netns);
-  add("CNI_IFNAME", request.env.ifname);
-  add("CNI_ARGS", args);
-  add("CNI_PATH", path);
+  for (const std::string& folder : request.env.path) path += (path.empty() ? "" : ":") + folder;
   // What we accept, the host's namespace, a delegate built on libcni's skeleton refuses without this word.
   const bool netns_override = call.netns_override || request.env.netns_override || request.host_netns;
-  add("CNI_NETNS_OVERRIDE", netns_override ? "1" : "");
+  const std::map<std::string_view, std::string> own = {{"CNI_COMMAND", command_name(call.command)},
+                                                       {"CNI_CONTAINERID", request.env.container_id},
+                                                       {"CNI_NETNS", request.env.netns},
+                                                       {"CNI_IFNAME", request.env.ifname},
+                                                       {"CNI_ARGS", args_of(request)},
+                                                       {"CNI_PATH", path},
+                                                       {"CNI_NETNS_OVERRIDE", netns_override ? "1" : ""}};
+  std::vector<std::string> list;
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string_view text = *entry;
+    if (!own.contains(text.substr(0, text.find('=')))) list.emplace_back(text);
+  }
+  for (const auto& [name, value] : own)
+    if (!value.empty()) list.push_back(std::string(name) + "=" + value);
   return list;
 }
 

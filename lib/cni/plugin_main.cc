@@ -1,9 +1,12 @@
 #include "lib/cni/plugin_main.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <exception>
@@ -43,9 +46,35 @@ std::string joined_versions(const char* separator) {
   return list;
 }
 
-std::string version_output() {
-  return R"({"cniVersion":")" + std::string(supported_versions().back()) + R"(","supportedVersions":[")" +
-         joined_versions(R"(",")") + "\"]}\n";
+// What stands on stdin, as far as it comes in time: VERSION must not wait for one who has nothing to say, as a terminal
+// or a pipe that somebody forgot to close.
+std::string input_at_hand(int fd) {
+  using Clock = std::chrono::steady_clock;
+  constexpr auto kPatience = std::chrono::seconds(1);
+  std::string text;
+  if (fd < 0 || isatty(fd) == 1) return text;
+  for (const auto end = Clock::now() + kPatience; text.size() < kConfigLimit;) {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now()).count();
+    pollfd input{fd, POLLIN, 0};
+    if (left <= 0 || poll(&input, 1, static_cast<int>(left)) <= 0) break;
+    std::array<char, 4096> part{};
+    const ssize_t count = read(fd, part.data(), part.size());
+    if (count <= 0) break;
+    text.append(part.data(), static_cast<size_t>(count));
+  }
+  return text;
+}
+
+// The version that the caller speaks (SPEC.md, "VERSION Success"); the newest when it does not say, or says none of
+// ours.
+std::string version_output(int in) {
+  std::string_view version = supported_versions().back();
+  const Result<Json> json = parse_json(input_at_hand(in));
+  if (json && json->is_object() && json->contains("cniVersion"))
+    for (const std::string_view each : supported_versions())
+      if ((*json)["cniVersion"] == each) version = each;
+  return R"({"cniVersion":")" + std::string(version) + R"(","supportedVersions":[")" + joined_versions(R"(",")") +
+         "\"]}\n";
 }
 
 std::string about_text(const Plugin& plugin) {
@@ -120,13 +149,13 @@ Result<std::string> run_verb(const Plugin& plugin, Call& call) {
     case Command::kVersion:
       break;
   }
-  return version_output();
+  return "";
 }
 
 Result<std::string> run(const Process& process, const Plugin& plugin, Call& call) {
   call.request.env = TRY(read_environment(process.getenv));
   const Command command = call.request.env.command;
-  if (command == Command::kVersion) return version_output();  // and leaves stdin alone, as libcni's skeleton does
+  if (command == Command::kVersion) return version_output(process.in);
   const std::string text = TRY(read_fd(process.in, kConfigLimit).context("read configuration from stdin"));
   Json json = TRY(parse_json(text).context("read configuration"));
   if (const std::string version = declared_version(json); is_supported(version)) call.version = version;

@@ -93,14 +93,16 @@ TEST_CASE("call_delegate: the whole configuration on stdin") {
         plugins.request(R"(, "ipam": {"x": [1, 2]}, "capabilities": {"ips": true})").conf.raw);
 }
 
-TEST_CASE("call_delegate: the call's variables, and none of the caller's own CNI_*") {
+TEST_CASE("call_delegate: the call's variables in place of the process's own, and all others as they are") {
   const Plugins plugins;
   plugins.write("env", "env | grep ^CNI_ | sort");
   REQUIRE(setenv("CNI_COMMAND", "BOGUS", 1) == 0);
   REQUIRE(setenv("CNI_STRAY", "1", 1) == 0);
+  REQUIRE(setenv("CNI_ARGS", "B=2;A=1", 1) == 0);
   const auto variables = [&](const std::string& extra) {
-    return "CNI_ARGS=A=1;B=2\nCNI_COMMAND=CHECK\nCNI_CONTAINERID=vm1\nCNI_IFNAME=eth0\nCNI_NETNS=/run/netns/x\n" +
-           extra + "CNI_PATH=/nonexistent:" + plugins.path("env").substr(0, plugins.path("env").rfind('/')) + "\n";
+    return "CNI_ARGS=B=2;A=1\nCNI_COMMAND=CHECK\nCNI_CONTAINERID=vm1\nCNI_IFNAME=eth0\nCNI_NETNS=/run/netns/x\n" +
+           extra + "CNI_PATH=/nonexistent:" + plugins.path("env").substr(0, plugins.path("env").rfind('/')) +
+           "\nCNI_STRAY=1\n";
   };
   const Request request = plugins.request();
   CHECK(call_delegate(request, {.type = "env", .command = Command::kCheck}).value() == variables(""));
@@ -108,6 +110,7 @@ TEST_CASE("call_delegate: the call's variables, and none of the caller's own CNI
         variables("CNI_NETNS_OVERRIDE=1\n"));
   unsetenv("CNI_COMMAND");
   unsetenv("CNI_STRAY");
+  unsetenv("CNI_ARGS");
 }
 
 TEST_CASE("call_delegate: an error object keeps its code") {

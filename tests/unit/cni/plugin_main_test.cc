@@ -68,6 +68,20 @@ TEST_CASE("plugin_main: VERSION lists every version and needs nothing") {
         Json({"0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"}));
 }
 
+TEST_CASE("plugin_main: VERSION answers in the caller's version, or in the newest when that is none of ours") {
+  const std::map<std::string, std::string> answers = {{R"({"cniVersion": "0.4.0"})", "0.4.0"},
+                                                      {R"({"cniVersion": "2.0.0"})", "1.1.0"},
+                                                      {R"({"cniVersion": 5})", "1.1.0"},
+                                                      {"{}", "1.1.0"},
+                                                      {"[", "1.1.0"}};
+  for (const auto& [in, version] : answers) {
+    CAPTURE(in);
+    FakeProcess process{.env = {{"CNI_COMMAND", "VERSION"}}, .in = in};
+    REQUIRE(process.run(kPlugin) == 0);
+    CHECK(process.json().at("cniVersion") == version);
+  }
+}
+
 TEST_CASE("plugin_main: every verb of every version, where the specification has it") {
   const std::map<std::string, std::string> first = {
       {"ADD", "0.1.0"}, {"DEL", "0.1.0"}, {"CHECK", "0.4.0"}, {"GC", "1.1.0"}, {"STATUS", "1.1.0"}};
