@@ -24,16 +24,26 @@ Result<GuestPlan> previous_guest(const Call& call, const cni::CniResult& previou
   cni::CniResult own;
   std::ranges::copy_if(previous.ips, std::back_inserter(own.ips),
                        [&](const cni::IpConfig& ip) { return !ip.interface || *ip.interface == pair->guest; });
-  GuestPlan guest = TRY(plan_guest(call, own));
+  Result<GuestPlan> planned = plan_guest(call, own);
+  if (!planned && planned.error().kind == Kind::kInvalidConfig) {
+    planned.error().kind = Kind::kMismatch;
+    planned.error().message =
+        fmt::format("check '{}': \"prevResult\" has no /30 block of this attachment's (as read: {})",
+                    call.attachment.ifname, planned.error().message);
+    planned.error().hint = "call CHECK with the result of the attachment's ADD";
+  }
+  GuestPlan guest = TRY(std::move(planned));
   guest.mac = TRY(
       addr::parse_mac(previous.interfaces.at(static_cast<size_t>(pair->guest)).mac).context("\"prevResult\": \"mac\""));
   return guest;
 }
 
-/// The range that the guest's block is from; a range that was edited since then does not matter.
+/// The range that the guest's block is from; a range that was edited since then does not matter. Another IPAM plugin's
+/// block is a range of its own, wherever it lies: as ADD takes it.
 addr::Cidr range_of(const Call& call, const GuestPlan& guest) {
-  for (const addr::Cidr& range : ranges_of(call))
-    if (range.contains(guest.ip)) return range;
+  if (call.config.own_ipam)
+    for (const addr::Cidr& range : ranges_of(call))
+      if (range.contains(guest.ip)) return range;
   return addr::Cidr{.ip = guest.ip, .prefix = guest.prefix}.network();
 }
 
