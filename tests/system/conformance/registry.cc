@@ -66,14 +66,14 @@ void check_requirement(const char* name) {
   REQUIRE(found != store().end());
   for (const Subject& each : subjects()) {
     if (!found->applies(each)) continue;
-    for (const std::string& violation : prove(*found, each).violations())
-      FAIL_CHECK(std::string(each.name) << ": " << violation);
+    const Verdict verdict = prove(*found, each);
+    for (const std::string& violation : verdict.violations()) FAIL_CHECK(std::string(each.name) << ": " << violation);
   }
   for (const std::string& distortion : found->extra.broken_by) {
     const auto first = std::ranges::find_if(subjects(), found->applies);
     REQUIRE(first != subjects().end());
     CHECK_MESSAGE(!prove(*found, *first, distortion).violations().empty(),
-                  first->name << " distorted by '" << distortion << "' passes: the test proves nothing");
+                  std::string(first->name) << " distorted by '" << distortion << "' passes: the test proves nothing");
   }
 }
 
@@ -87,7 +87,8 @@ std::string document() {
         "| " + each.text + " | " + each.level + " | " + each.who + " | held: `tests/" + each.file + "` |\n";
   std::string text = kHead;
   for (const auto& [title, rows] : sections)
-    text += "## Section " + title + "\n\n| requirement | word | of | result |\n|---|---|---|---|\n" + rows + "\n";
+    text += "## " + (title.starts_with("C ") ? "Conventions, " : "Section " + title.substr(0, 2)) + title.substr(2) +
+            "\n\n| requirement | word | of | result |\n|---|---|---|---|\n" + rows + "\n";
   text.pop_back();
   return text;
 }

@@ -140,6 +140,7 @@ Json Stage::with_spy(Json conf) const {
   const auto last = std::stoi(address.substr(address.rfind('.') + 1));
   const std::string gateway =
       address.substr(0, address.rfind('.') + 1) + std::to_string(lease.ends_with("/30") ? last - 1 : 1);
+  conf.erase("range");  // slicer-isolated's pool
   conf["ipam"] = {{"type", "spy-ipam"}, {"spy", {{"result", {{"ips", {{{"address", lease}, {"gateway", gateway}}}}}}}}};
   return conf;
 }

@@ -1,0 +1,92 @@
+// Section 2, CHECK.
+#include <filesystem>
+
+#include "tests/system/conformance/requirement.h"
+
+namespace slicer::test::conformance {
+namespace {
+
+bool has_reservation(const Subject& subject) { return !chained(subject); }
+
+/// An address that the attachment has not, of its network where that has a pool.
+std::string elsewhere(const Subject& subject) {
+  if (chained(subject)) return "203.0.113.77/24";
+  return calls_ipam(subject) ? subject.lease : "192.0.2.77/24";
+}
+
+}  // namespace
+
+CONFORMANCE(check_after_add, "2 CHECK", "MUST", "succeeds immediately after an ADD, and prints nothing", every,
+            {.broken_by = {"fail=CHECK", "say"}}) {
+  const Json result = stage.add(verdict);
+  const Answer answer = stage.run(stage.conf_with(result), stage.call("CHECK"));
+  verdict.expect(answer.ok(), "CHECK failed", answer);
+  verdict.expect(answer.out.empty(), "CHECK prints something", answer);
+}
+
+CONFORMANCE(check_consults_prev_result, "2 CHECK", "MUST", "takes what is expected from prevResult", every,
+            {.broken_by = {"skip=CHECK"}}) {
+  const Json result = stage.add(verdict);
+  const Json conf = stage.conf_with(with(result, "/ips/0/address", elsewhere(stage.subject())));
+  const Answer answer = stage.run(conf, stage.call("CHECK"));
+  verdict.expect(answer.code() == 105, "an address of prevResult that nobody has is not missed", answer);
+}
+
+CONFORMANCE(check_allows_later_changes, "2 CHECK", "MUST", "allows what later plugins of the chain changed", every,
+            {.broken_by = {"fail=CHECK"}}) {
+  Json result = stage.add(verdict);
+  (void)must("ip route add blackhole 203.0.113.0/24", stage.box().path());
+  (void)must("ip link add later0 type bridge", stage.box().path());
+  result["interfaces"].push_back({{"name", "later0"}, {"sandbox", stage.box().path()}});
+  result["routes"].push_back({{"dst", "203.0.113.0/24"}});
+  result["dns"] = {{"nameservers", {"192.0.2.53"}}, {"domain", "later.example"}};
+  const Answer answer = stage.run(stage.conf_with(result), stage.call("CHECK"));
+  verdict.expect(answer.ok(), "CHECK failed", answer);
+}
+
+CONFORMANCE(check_misses_interface, "2 CHECK", "SHOULD", "an interface of prevResult that is missing is an error",
+            makes_interface, {.broken_by = {"skip=CHECK"}}) {
+  const Json result = stage.add(verdict);
+  (void)must("ip link del tap0", stage.box().path());
+  verdict.expect_error(stage.run(stage.conf_with(result), stage.call("CHECK")), 105, "tap0");
+}
+
+CONFORMANCE(check_misses_up, "2 CHECK", "SHOULD", "an interface in an invalid state is an error", makes_interface,
+            {.broken_by = {"skip=CHECK"}}) {
+  const Json result = stage.add(verdict);
+  (void)must("ip link set tap0 down", stage.box().path());
+  verdict.expect_error(stage.run(stage.conf_with(result), stage.call("CHECK")), 105, "tap0");
+}
+
+CONFORMANCE(check_misses_reservation, "2 CHECK", "SHOULD", "an IP reservation that is missing is an error",
+            has_reservation, {.broken_by = {"skip=CHECK"}}) {
+  const Json result = stage.add(verdict);
+  for (const auto& network : std::filesystem::directory_iterator("/var/lib/cni/networks"))
+    (void)std::filesystem::remove_all(network);
+  verdict.expect_error(stage.run(stage.conf_with(result), stage.call("CHECK")), 105, "vm-1/tap0");
+}
+
+CONFORMANCE(check_misses_rules, "2 CHECK", "SHOULD", "firewall rules that are missing are an error", chained,
+            {.broken_by = {"skip=CHECK"}}) {
+  const Json result = stage.add(verdict);
+  (void)must("nft delete table inet slicer");
+  verdict.expect_error(stage.run(stage.conf_with(result), stage.call("CHECK")), 105, "net");
+}
+
+CONFORMANCE(check_misses_shaping, "2 CHECK", "SHOULD", "traffic controls that are missing are an error",
+            makes_interface, {.broken_by = {"skip=CHECK"}}) {
+  const Json result = stage.add(verdict);
+  (void)must("tc qdisc del dev tap0 clsact", stage.box().path());
+  verdict.expect_error(stage.run(stage.conf_with(result), stage.call("CHECK")), 105, "tap0");
+}
+
+CONFORMANCE(check_misses_namespace, "2 CHECK", "SHOULD", "a container that cannot be reached at all is an error",
+            makes_interface, {.broken_by = {"skip=CHECK"}}) {
+  const Json result = stage.add(verdict);
+  const Json conf = stage.conf_with(result);
+  const Call call = stage.call("CHECK");
+  stage.box().remove();
+  verdict.expect_error(stage.run(conf, call), 4, "CNI_NETNS");
+}
+
+}  // namespace slicer::test::conformance

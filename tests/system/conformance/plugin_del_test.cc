@@ -1,0 +1,103 @@
+// Section 2, DEL.
+#include <filesystem>
+
+#include "tests/system/conformance/requirement.h"
+
+namespace slicer::test::conformance {
+namespace {
+
+/// Whether something of its own can be left of an attachment: an interface, an address.
+bool leaves_things(const Subject& subject) { return subject.makes_interface || !chained(subject); }
+
+void expect_nothing_left(Stage& stage, Verdict& verdict, bool namespace_is_there = true) {
+  if (stage.subject().makes_interface && namespace_is_there)
+    verdict.expect(!stage.has_interface(), "tap0 is there after DEL");
+  if (leaves_things(stage.subject())) verdict.expect(!Stage::has_lease(), "the address is reserved after DEL");
+}
+
+void expect_del(Stage& stage, Verdict& verdict, const Json& conf, const Call& call) {
+  const Answer answer = stage.run(conf, call);
+  verdict.expect(answer.ok(), "DEL failed", answer);
+}
+
+void remove_leases() {
+  for (const auto& network : std::filesystem::directory_iterator("/var/lib/cni/networks"))
+    (void)std::filesystem::remove_all(network);
+}
+
+}  // namespace
+
+CONFORMANCE(del_undoes, "2 DEL", "SHOULD", "deletes the interface CNI_IFNAME, or undoes what ADD changed",
+            leaves_things, {.broken_by = {"skip=DEL", "fail=DEL"}}) {
+  const Json result = stage.add(verdict);
+  verdict.expect(!stage.subject().makes_interface || stage.has_interface(), "no tap0 after ADD");
+  verdict.expect(Stage::has_lease(), "no address after ADD");
+  expect_del(stage, verdict, stage.conf_with(result), stage.call("DEL"));
+  expect_nothing_left(stage, verdict);
+}
+
+CONFORMANCE(del_without_prev_result, "2 DEL", "SHOULD", "without a prevResult it succeeds, and cleans up all the same",
+            every, {.broken_by = {"skip=DEL", "fail=DEL"}}) {
+  (void)stage.add(verdict);
+  expect_del(stage, verdict, stage.bare_conf(), stage.call("DEL"));
+  expect_nothing_left(stage, verdict);
+}
+
+CONFORMANCE(del_repeated, "2 DEL", "MUST", "several DELs of one attachment succeed", every,
+            {.broken_by = {"fail=DEL"}}) {
+  const Json result = stage.add(verdict);
+  for (int i = 0; i < 3; ++i) expect_del(stage, verdict, stage.conf_with(result), stage.call("DEL"));
+  expect_nothing_left(stage, verdict);
+}
+
+CONFORMANCE(del_unknown, "2 DEL", "MUST", "DEL of what was never added succeeds", every, {.broken_by = {"fail=DEL"}}) {
+  expect_del(stage, verdict, stage.bare_conf(), stage.call("DEL"));
+}
+
+CONFORMANCE(del_without_variable, "2 DEL", "is", "CNI_NETNS is optional: without it the host's side is cleaned up",
+            every, {.broken_by = {"fail=DEL", "skip=DEL"}}) {
+  const Json result = stage.add(verdict);
+  Call call = stage.call("DEL");
+  call.netns = "";
+  expect_del(stage, verdict, stage.conf_with(result), call);
+  if (leaves_things(stage.subject())) verdict.expect(!Stage::has_lease(), "the address is reserved after DEL");
+}
+
+CONFORMANCE(del_namespace_gone, "2 DEL", "SHOULD",
+            "succeeds, releases the address and cleans up when the namespace is gone", every,
+            {.broken_by = {"fail=DEL", "skip=DEL"}}) {
+  const Json result = stage.add(verdict);
+  const Json conf = stage.conf_with(result);
+  const Call call = stage.call("DEL");
+  stage.box().remove();
+  expect_del(stage, verdict, conf, call);
+  expect_nothing_left(stage, verdict, false);
+}
+
+CONFORMANCE(del_interface_gone, "2 DEL", "SHOULD", "succeeds and cleans up when the interface is gone", makes_interface,
+            {.broken_by = {"fail=DEL", "skip=DEL"}}) {
+  const Json result = stage.add(verdict);
+  (void)must("ip link del tap0", stage.box().path());
+  expect_del(stage, verdict, stage.conf_with(result), stage.call("DEL"));
+  expect_nothing_left(stage, verdict);
+}
+
+CONFORMANCE(del_state_gone, "2 DEL", "SHOULD", "succeeds and cleans up when its files are gone", leaves_things,
+            {.broken_by = {"fail=DEL"}}) {
+  const Json result = stage.add(verdict);
+  remove_leases();
+  expect_del(stage, verdict, stage.conf_with(result), stage.call("DEL"));
+  expect_nothing_left(stage, verdict);
+}
+
+CONFORMANCE(del_one_of_two, "2 DEL", "is", "another attachment of the network is left alone", leaves_things,
+            {.broken_by = {"env:CNI_CONTAINERID=vm-2"}}) {
+  const Json result = stage.add(verdict, kNewest, "vm-1");
+  (void)stage.add(verdict, kNewest, "vm-2");
+  expect_del(stage, verdict, stage.conf_with(result), stage.call("DEL"));
+  expect_nothing_left(stage, verdict);
+  if (stage.subject().makes_interface) verdict.expect(stage.has_interface("vm-2"), "the other's tap0 is gone");
+  verdict.expect(Stage::has_lease("vm-2"), "the other's address is gone");
+}
+
+}  // namespace slicer::test::conformance
