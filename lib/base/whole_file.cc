@@ -92,12 +92,16 @@ Result<std::string> read_fd(int fd, size_t limit) {
 }
 
 Result<std::string> read_file(const std::string& path, size_t limit) {
-  const UniqueFd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  // A FIFO would be waited for, at the open and at the read, as long as nobody writes.
+  const UniqueFd file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!file.valid()) {
     const int err = errno;
     if (err == ENOENT) return fail(Kind::kNotFound, "open '" + path + "': " + errno_text(err));
     return fail_errno(err, "open '" + path + "'");
   }
+  struct stat what{};
+  if (fstat(file.get(), &what) == 0 && S_ISFIFO(what.st_mode))
+    return fail(Kind::kIo, "read '" + path + "': it is a FIFO");
   return read_fd(file.get(), limit).context("'" + path + "'");
 }
 

@@ -80,6 +80,8 @@ Result<void> parse_old_family(const Json& json, const char* key, CniResult& resu
   const std::string where = "\"" + std::string(key) + "\"";
   IpConfig config;
   config.address = TRY(parse_address(part, "ip").context(where));
+  if (config.address.ip.is_v4() != (std::string_view(key) == "ip4"))
+    return fail(Kind::kDecode, where + ": \"" + config.address.text() + "\" is of the other family");
   config.gateway = TRY(parse_gateway(part).context(where));
   result.ips.push_back(config);
   for (Route& route : TRY(parse_routes(part).context(where))) result.routes.push_back(std::move(route));

@@ -51,6 +51,13 @@ TEST_CASE("write_whole_file: without replace an existing file stays as it is") {
   CHECK(folder.entries() == 1);
 }
 
+TEST_CASE("read_file: a FIFO is an error, and nobody is waited for") {
+  const Folder folder;
+  const std::string path = folder.path + "/fifo";
+  REQUIRE(mkfifo(path.c_str(), 0600) == 0);
+  CHECK(slicer::read_file(path).error().message == "read '" + path + "': it is a FIFO");
+}
+
 TEST_CASE("read_file: absent and too large are told apart") {
   const Folder folder;
   CHECK(slicer::read_file(folder.path + "/none").error().kind == Kind::kNotFound);

@@ -164,7 +164,8 @@ TEST_CASE("parse_result: a wrong field is kDecode and named") {
 
 TEST_CASE("parse_result: the old shape is read as strictly") {
   for (const char* keys : {R"("ip4": 5)", R"("ip4": {"gateway": "192.0.2.1"})", R"("ip4": {"ip": "x"})",
-                           R"("ip6": {"ip": "2001:db8::7/64", "routes": {}})"}) {
+                           R"("ip6": {"ip": "2001:db8::7/64", "routes": {}})", R"("ip4": {"ip": "2001:db8::7/64"})",
+                           R"("ip6": {"ip": "192.0.2.7/24"})"}) {
     CAPTURE(keys);
     CHECK(error_of(R"({"cniVersion": "0.2.0", )" + std::string(keys) + "}").kind == Kind::kDecode);
   }
