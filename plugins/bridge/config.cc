@@ -91,6 +91,9 @@ Result<void> parse_trunk_entry(const Json& entry, std::vector<VlanRange>& ranges
     return fail(Kind::kInvalidConfig, "\"vlanTrunk\": \"minID\" and \"maxID\" only go together");
   if (first && *first > *last)
     return fail(Kind::kInvalidConfig, fmt::format("\"vlanTrunk\": \"minID\" {} is above \"maxID\" {}", *first, *last));
+  if (!first && !single)
+    return fail(Kind::kInvalidConfig, "\"vlanTrunk\": " + cni::dump_json(entry) + " names no VLAN",
+                "write [{\"id\": 10}, {\"minID\": 20, \"maxID\": 29}]");
   if (first) ranges.push_back({*first, *last});
   if (single) ranges.push_back({*single, *single});
   return {};

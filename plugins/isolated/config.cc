@@ -39,7 +39,7 @@ Result<void> parse_backends(const Json& conf, Config& config) {
 Result<void> refuse_without_guard(const Json& conf) {
   for (const char* key : {"macspoofchk", "ipspoofchk"}) {
     if (TRY(cni::bool_field(conf, key, true))) continue;
-    return fail(Kind::kInvalidConfig, fmt::format("\"{}\": false is not possible in an isolated network", key),
+    return fail(Kind::kUnsupportedField, fmt::format("\"{}\": false is not possible in an isolated network", key),
                 "leave the key out; slicer-bridge has networks without the check");
   }
   return {};

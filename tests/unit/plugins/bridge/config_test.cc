@@ -131,6 +131,7 @@ TEST_CASE("bridge config: a wrong value names its key") {
   CHECK(names(R"({"vlan": -1})", "\"vlan\": -1"));
   CHECK(names(R"({"bridge": "twelve-bytes", "vlan": 100, "isGateway": true})", "\"bridge\": 'twelve-bytes'"));
   CHECK(names(R"({"vlanTrunk": [{"minID": 5}]})", "\"vlanTrunk\""));
+  CHECK(names(R"({"vlanTrunk": [{}]})", "{} names no VLAN"));
   CHECK(names(R"({"vlanTrunk": [{"minID": 9, "maxID": 5}]})", "\"minID\" 9"));
   CHECK(names(R"({"vlanTrunk": [{"id": 0}]})", "\"id\": 0"));
   CHECK(names(R"({"vlanTrunk": ["5"]})", "\"vlanTrunk\""));
