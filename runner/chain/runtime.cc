@@ -86,6 +86,7 @@ Json attachment_config(const Conflist& network, const PluginConf& plugin, const 
   Json config = network_config(network, plugin);
   if (!prev_result.is_null()) config["prevResult"] = prev_result;
   inject_capabilities(plugin, attachment.capability_args, config);
+  config.erase("capabilities");  // what became of them is in runtimeConfig (SPEC.md, "Deriving request configuration")
   return config;
 }
 
