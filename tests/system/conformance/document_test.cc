@@ -6,8 +6,6 @@
 
 namespace slicer::test::conformance {
 
-std::vector<NamedRequirement> named_requirements() { return {}; }
-
 namespace {
 
 std::string text_of(const std::string& path) {

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <fstream>
 #include <map>
 
 #include "tests/system/conformance/requirement.h"
@@ -8,6 +9,11 @@ namespace {
 
 std::vector<Requirement>& store() {
   static std::vector<Requirement> all;
+  return all;
+}
+
+std::vector<NamedRequirement>& runtime_store() {
+  static std::vector<NamedRequirement> all;
   return all;
 }
 
@@ -42,9 +48,35 @@ fails when the page is not what it would make.
 
 )";
 
+/// The tables of hostile input, by kind.
+std::string bad_input() {
+  std::string rows;
+  size_t sum = 0;
+  for (const std::string kind : {"environment", "configuration", "prev_result", "files", "kernel"}) {
+    const std::string file = "tests/system/conformance/bad_input/" + kind + ".json";
+    std::ifstream stream(std::string(SLICER_SOURCE_DIR) + "/" + file);
+    const size_t count = Json::parse(stream).size();
+    sum += count;
+    rows += "| " + kind + " | " + std::to_string(count) + " | `" + file + "` |\n";
+  }
+  return "## Bad input\n\n" + std::to_string(sum) +
+         " rows of what no caller should send, each on every plugin and verb that it is about: the error code that is\n"
+         "due, what the message names, no crash, no hang, nothing left, and another attachment of the network "
+         "untouched.\n\n"
+         "| kind | rows | table |\n|---|---|---|\n" +
+         rows;
+}
+
 }  // namespace
 
 const std::vector<Requirement>& requirements() { return store(); }
+
+const std::vector<NamedRequirement>& runtime_requirements() { return runtime_store(); }
+
+bool enroll_runtime(NamedRequirement requirement) {
+  runtime_store().push_back(std::move(requirement));
+  return true;
+}
 
 bool enroll(Requirement requirement) {
   store().push_back(std::move(requirement));
@@ -82,6 +114,8 @@ std::string document() {
   for (const Requirement& each : store())
     sections[each.section] += "| " + each.text + " | " + each.level + " | " + who(each) + " | " +
                               (each.extra.differs.empty() ? "held" : "differs: " + each.extra.differs) + " |\n";
+  for (const NamedRequirement& each : runtime_requirements())
+    sections[each.section] += "| " + each.text + " | " + each.level + " | " + each.who + " | held |\n";
   for (const NamedRequirement& each : named_requirements())
     sections[each.section] +=
         "| " + each.text + " | " + each.level + " | " + each.who + " | held: `tests/" + each.file + "` |\n";
@@ -89,7 +123,7 @@ std::string document() {
   for (const auto& [title, rows] : sections)
     text += "## " + (title.starts_with("C ") ? "Conventions, " : "Section " + title.substr(0, 2)) + title.substr(2) +
             "\n\n| requirement | word | of | result |\n|---|---|---|---|\n" + rows + "\n";
-  text.pop_back();
+  text += bad_input();
   return text;
 }
 

@@ -51,9 +51,14 @@ struct NamedRequirement {
   std::string name = {};  ///< of the TEST_CASE, its beginning
 };
 
+/// Of a runtime: a test of runtime_test.cc.
+bool enroll_runtime(NamedRequirement requirement);
+
 /// In the order of the sources.
 const std::vector<Requirement>& requirements();
+/// Those of tests elsewhere (named.cc); those of runtime_test.cc.
 std::vector<NamedRequirement> named_requirements();
+const std::vector<NamedRequirement>& runtime_requirements();
 bool enroll(Requirement requirement);
 
 /// The proof on one plugin; what require() throws is a violation too.
@@ -76,3 +81,10 @@ std::string document();
   }                                                                                                     \
   static void id([[maybe_unused]] slicer::test::conformance::Stage& stage,                              \
                  [[maybe_unused]] slicer::test::conformance::Verdict& verdict)
+
+/// A normative sentence about runtimes, as a doctest case with slicer-run.
+#define RUNTIME(section, level, text) RUNTIME_CASE(DOCTEST_ANONYMOUS(runtime_enrolled_), section, level, text)
+#define RUNTIME_CASE(id, section, level, text)                                           \
+  static const bool id = slicer::test::conformance::enroll_runtime(                      \
+      {section, level, text, "slicer-run", "system/conformance/runtime_test.cc", text}); \
+  TEST_CASE("conformance " section ": " text)

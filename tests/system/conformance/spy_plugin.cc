@@ -35,7 +35,8 @@ void write_down(const std::string& self, const Json& environment, const Json& co
                                 {"command", environment.value("CNI_COMMAND", "")},
                                 {"env", environment},
                                 {"conf", conf},
-                                {"netns", netns()}}
+                                {"netns", netns()},
+                                {"namespace_is_there", access(environment.value("CNI_NETNS", "").c_str(), F_OK) == 0}}
                                .dump() +
                            "\n";
   const int log = open((self.substr(0, slash) + "/log").c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);

@@ -41,6 +41,9 @@ class Stage {
   /// `distortion`: what distorted_plugin.cc does to the plugin; empty: the plugin itself is called.
   explicit Stage(const Subject& subject, std::string distortion = {});
 
+  /// From now on the plugin is distorted like this; empty: no more.
+  void distort(std::string distortion) { distortion_ = std::move(distortion); }
+
   [[nodiscard]] const Subject& subject() const { return subject_; }
   /// The configuration of a call. A plugin that follows another one gets that one's result for the attachment.
   Json conf(const std::string& version = kNewest, const std::string& id = "vm-1");
