@@ -162,21 +162,33 @@ func TestGarbageCollection(t *testing.T) {
 	})
 }
 
-// cnitool, as an administrator types it.
+// cnitool, as an administrator types it, on the ready networks as they are shipped.
 func TestCnitool(t *testing.T) {
-	onOwnHost(t, func() {
-		netns := newNetns(t, "box")
-		t.Setenv("NETCONFPATH", conflist)
-		t.Setenv("CNI_PATH", ours)
-		t.Setenv("CNI_IFNAME", "tap0")
-		cnitool := filepath.Join(upstream, "cnitool")
-		must(t, cnitool, "status", "slicer", netns)
-		result := must(t, cnitool, "add", "slicer", netns)
-		mustContain(t, result, `"10.73.0.2/22"`)
-		must(t, cnitool, "check", "slicer", netns)
-		must(t, cnitool, "gc", "slicer", netns) // disableGC: nothing may happen
-		must(t, cnitool, "check", "slicer", netns)
-		must(t, cnitool, "del", "slicer", netns)
-		mustEqual(t, "leases", leases(t, defaultDataDir, "slicer"), []string{})
-	})
+	for _, m := range modes {
+		if m.host { // cnitool attaches to namespaces with a name
+			continue
+		}
+		t.Run(m.name, func(t *testing.T) {
+			onOwnHost(t, func() {
+				if m.lan {
+					newLAN(t)
+				}
+				netns := newNetns(t, "box")
+				t.Setenv("NETCONFPATH", conflist)
+				t.Setenv("CNI_PATH", ours+":"+upstream)
+				t.Setenv("CNI_IFNAME", m.ifname)
+				cnitool, network := filepath.Join(upstream, "cnitool"), shipped(t, m.file)["name"].(string)
+				must(t, cnitool, "status", network, netns)
+				result := must(t, cnitool, "add", network, netns)
+				mustContain(t, result, `"cniVersion": "1.1.0"`)
+				mustContain(t, result, netns)
+				must(t, cnitool, "check", network, netns)
+				must(t, cnitool, "gc", network, netns) // disableGC: nothing may happen
+				must(t, cnitool, "check", network, netns)
+				must(t, cnitool, "del", network, netns)
+				mustEqual(t, "leases", len(leases(t, defaultDataDir, network))+len(leases(t, defaultDataDir, "_blocks")), 0)
+				eventually(t, "the namespace is empty", func() bool { return len(links(t, netns)) == 0 })
+			})
+		})
+	}
 }
