@@ -73,7 +73,7 @@ TEST_CASE("doctor: exits 1 exactly when something fails, and says so in words") 
   const Outcome told = slicer_run({"doctor"});
   CHECK(told.exit_code == 1);
   CHECK(contains(told.out, "fail  conflist         read network '/etc/cni/net.d/10-broken.conflist': "));
-  CHECK(contains(told.out, "do: mend the file\n"));
+  CHECK(contains(told.out, "do: mend the file or move it away\n"));
   const Report report;
   size_t failures = 0;
   for (const Json& finding : report.all) failures += finding["level"] == "fail" ? 1 : 0;
