@@ -8,6 +8,7 @@
 #include "runner/gc/leftovers.h"
 #include "runner/guest/image.h"
 #include "runner/hypervisor/accelerator.h"
+#include "runner/hypervisor/kinds.h"
 #include "runner/networks/attachments.h"
 #include "runner/supervisor/system_user.h"
 
@@ -26,6 +27,27 @@ void check_kvm(Findings& findings) {
   findings.warn("kvm", "VMs run without KVM, several times slower: " + why_not,
                 "on hardware: switch virtualization on in the firmware, modprobe kvm_intel or kvm_amd; in a VM: nested "
                 "virtualization");
+}
+
+// What is not installed is only told of when nothing else is: a host needs one.
+void check_hypervisors(Findings& findings) {
+  bool any = false;
+  std::string sources;
+  for (const HypervisorKind& kind : hypervisor_kinds()) {
+    const Result<HypervisorProgram> program = find_hypervisor(kind, "");
+    if (!program && program.error().kind == Kind::kNotFound) {
+      sources += fmt::format("{}{}: {}", sources.empty() ? "" : "; ", kind.name, kind.source);
+      continue;
+    }
+    any = true;
+    if (!program)
+      findings.warn("hypervisor", program.error().message, program.error().hint);
+    else
+      findings.ok("hypervisor",
+                  fmt::format("{}{} is there, {}", kind.name,
+                              kind.least == Version{} ? "" : " " + version_text(program->version), program->path));
+  }
+  if (!any) findings.fail("hypervisor", "neither " + hypervisor_names() + " is installed: no VM can start", sources);
 }
 
 void check_user(Findings& findings) {
@@ -51,6 +73,7 @@ void check_image(const Settings& settings, Findings& findings) {
 void check_host(const Settings& settings, Findings& findings) {
   check_tun(findings);
   check_kvm(findings);
+  check_hypervisors(findings);
   check_user(findings);
   check_machine_id(findings);
   check_image(settings, findings);

@@ -35,20 +35,21 @@ ConfinedSpec ApiHypervisor::common_spec(const Machine& machine) {
           .netns = machine.nic.netns.get()};
 }
 
-Result<void> ApiHypervisor::run(const ConfinedSpec& spec, const Machine& machine, const std::string& path,
-                                const std::string& word) {
+Result<void> ApiHypervisor::run(const ConfinedSpec& spec, const Machine& machine, const Question& question,
+                                UniqueFd listener) {
   process_ = std::make_unique<ConfinedProcess>(TRY(ConfinedProcess::start(spec)));
-  Result<void> answered = await(machine, path, word);
+  listener.reset();
+  Result<void> answered = await(machine, question);
   if (!answered) return std::unexpected(failed(machine, std::move(answered).error()));
   return answered;
 }
 
-Result<void> ApiHypervisor::await(const Machine& machine, const std::string& path, const std::string& word) const {
+Result<void> ApiHypervisor::await(const Machine& machine, const Question& question) const {
   const auto deadline = Clock::now() + machine.start_limit;
   for (;;) {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
-    const Result<ApiAnswer> answer = call_api(socket_, {.path = path}, std::max(left, 1ms));
-    if (answer && answer->status == 200 && answer->body.find(word) != std::string::npos) return {};
+    const Result<ApiAnswer> answer = call_api(socket_, {.path = question.path}, std::max(left, 1ms));
+    if (answer && answer->status == 200 && answer->body.find(question.word) != std::string::npos) return {};
     if (wait_for_end(process_->pidfd(), static_cast<int>(kPause.count())))
       return fail(Kind::kUnavailable, "it ended at once");
     if (Clock::now() >= deadline)

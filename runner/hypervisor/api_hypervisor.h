@@ -22,9 +22,14 @@ class ApiHypervisor : public Hypervisor {
  protected:
   /// A spec with what both need of a machine: its user, log, terminal, device, namespace.
   static ConfinedSpec common_spec(const Machine& machine);
-  /// Starts it, and waits until its API answers a GET of `path` with a text that has `word`. Errors say what it
-  /// printed.
-  Result<void> run(const ConfinedSpec& spec, const Machine& machine, const std::string& path, const std::string& word);
+  /// What is asked until a machine runs: a GET of `path` that has `word` in its answer.
+  struct Question {
+    std::string path = {};
+    std::string word = {};
+  };
+  /// Starts it, and waits until its API has answered the question. `listener` is its end of the API's socket: closed
+  /// here once it has it, so that its end is the socket's. Errors say what it printed.
+  Result<void> run(const ConfinedSpec& spec, const Machine& machine, const Question& question, UniqueFd listener = {});
   /// An order. Errors: those of order_api().
   [[nodiscard]] Result<void> order(const std::string& path, const std::string& body = {}) const;
 
@@ -32,7 +37,7 @@ class ApiHypervisor : public Hypervisor {
   std::unique_ptr<ConfinedProcess> process_ = {};
 
  private:
-  Result<void> await(const Machine& machine, const std::string& path, const std::string& word) const;
+  [[nodiscard]] Result<void> await(const Machine& machine, const Question& question) const;
 };
 
 }  // namespace slicer::runner

@@ -73,7 +73,7 @@ Result<void> CloudHypervisor::start(Machine machine) {
   const HypervisorKind* kind = TRY(find_hypervisor_kind("cloud-hypervisor"));
   const GivenFiles files = TRY(open_given(machine, *kind));
   socket_ = machine.folder + "/api.sock";
-  const UniqueFd api = TRY(listen_in(machine.folder, "api.sock"));
+  UniqueFd api = TRY(listen_in(machine.folder, "api.sock"));
   const CloudHypervisorDescriptors fds{.tap = machine.nic.tap.get(), .api = api.get()};
   const bool landlock = machine.program.version >= kHasLandlock && kernel_has_landlock();
 
@@ -82,7 +82,7 @@ Result<void> CloudHypervisor::start(Machine machine) {
   spec.descriptors = {fds.tap, fds.api};
   for (std::string& word : cloud_hypervisor_arguments(machine, files, fds, landlock))
     spec.argv.push_back(std::move(word));
-  return run(spec, machine, "/api/v1/vm.info", R"("state":"Running")");
+  return run(spec, machine, {.path = "/api/v1/vm.info", .word = R"("state":"Running")"}, std::move(api));
 }
 
 Result<void> CloudHypervisor::power_down() { return order("/api/v1/vm.power-button"); }

@@ -108,7 +108,7 @@ Result<void> Firecracker::start(Machine machine) {
   spec.argv.insert(spec.argv.end(),
                    {"--id", instance_id(machine.name), "--api-sock", descriptor_name(folder.get()) + "/api.sock",
                     "--config-file", descriptor_name(config.get()), "--log-path", "/dev/null"});
-  return run(spec, machine, "/", "\"Running\"");
+  return run(spec, machine, {.path = "/", .word = "\"Running\""});
 }
 
 Result<void> Firecracker::power_down() {

@@ -10,6 +10,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdint>
+#include <cstdio>
 #include <cstring>
 
 #include "lib/base/hash.h"
@@ -112,6 +113,40 @@ Result<std::string> unpacked(const std::string& path, std::string_view image) {
               "name an uncompressed kernel (vmlinux): --kernel FILE");
 }
 
+Result<std::string> keep_unpacked(const std::string& path, std::string_view image, const std::string& cache) {
+  std::string kept = name_in(cache, image);
+  if (access(kept.c_str(), R_OK) == 0) return kept;
+  const std::string kernel = TRY(unpacked(path, image));
+  TRY(check_options(path, kernel));
+  TRY(ensure_directory(cache));
+  TRY(write_whole_file(kept, kernel, {.mode = 0644}).context("keep the unpacked kernel '" + path + "'"));
+  return kept;
+}
+
+// Reading a kernel of 40 MB takes longer than all else before a VM starts, so what came of it is noted under what
+// changes when the file does: a link to what is to be loaded.
+Result<std::string> name_of_note(const std::string& cache, const std::string& path) {
+  struct stat info{};
+  if (stat(path.c_str(), &info) != 0) return fail_errno(errno, "open kernel '" + path + "'");
+  const std::string facts =
+      fmt::format("{} {} {} {}.{} {}.{}", info.st_dev, info.st_ino, info.st_size, info.st_mtim.tv_sec,
+                  info.st_mtim.tv_nsec, info.st_ctim.tv_sec, info.st_ctim.tv_nsec);
+  return fmt::format("{}/{}.of", cache, base32(hash_names({path, facts}), 12));
+}
+
+std::string noted_kernel(const std::string& note) {
+  std::array<char, 4096> target = {};
+  const ssize_t count = readlink(note.c_str(), target.data(), target.size() - 1);
+  return count > 0 && access(target.data(), R_OK) == 0 ? target.data() : std::string();
+}
+
+// One that cannot be taken costs time, and nothing else.
+void take_note(const std::string& note, const std::string& kernel) {
+  const std::string fresh = fmt::format("{}.{}", note, getpid());
+  if (symlink(kernel.c_str(), fresh.c_str()) == 0 && rename(fresh.c_str(), note.c_str()) != 0)
+    (void)unlink(fresh.c_str());
+}
+
 }  // namespace
 
 bool is_loadable(std::string_view image) {
@@ -151,18 +186,17 @@ std::vector<std::string> lacking_options(std::string_view config) {
 }
 
 Result<std::string> loadable_kernel(const std::string& path, const std::string& cache) {
+  const std::string note = TRY(name_of_note(cache, path));
+  if (std::string known = noted_kernel(note); !known.empty()) return known;
   const MappedFile file = TRY(MappedFile::open(path));
-  if (is_loadable(file.text())) {
+  std::string kernel = path;
+  if (is_loadable(file.text()))
     TRY(check_options(path, file.text()));
-    return path;
-  }
-  const std::string kept = name_in(cache, file.text());
-  if (access(kept.c_str(), R_OK) == 0) return kept;
-  const std::string kernel = TRY(unpacked(path, file.text()));
-  TRY(check_options(path, kernel));
+  else
+    kernel = TRY(keep_unpacked(path, file.text(), cache));
   TRY(ensure_directory(cache));
-  TRY(write_whole_file(kept, kernel, {.mode = 0644}).context("keep the unpacked kernel '" + path + "'"));
-  return kept;
+  take_note(note, kernel);
+  return kernel;
 }
 
 }  // namespace slicer::runner

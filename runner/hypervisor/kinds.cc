@@ -21,9 +21,17 @@ namespace {
 
 constexpr int kVersionLimitMs = 5000;
 
+// The boards' serial ports: a 16550, but on arm64 a PL011 with QEMU and Cloud Hypervisor.
+#if defined(__x86_64__)
+constexpr const char* kBoardConsole = "ttyS0";
+#else
+constexpr const char* kBoardConsole = "ttyAMA0";
+#endif
+
 constexpr HypervisorKind kQemu = {.name = "qemu",
                                   .program = "",  // by the processor
                                   .source = "install it: apt install qemu-system",
+                                  .console = kBoardConsole,
                                   .emulates = true,
                                   .layers = true};
 // Its own numbers of queues and of processors: src/firecracker/swagger/firecracker.yaml, MachineConfiguration.
@@ -37,6 +45,7 @@ constexpr HypervisorKind kFirecracker = {
     .device = DeviceWay::kName,
     .in_netns = true,
     .line = LineKind::kTerminal,
+    .console = "ttyS0",
     .plain_kernel = true,
     .max_vcpus = 32};
 // By descriptor even where a name would do: without one it sets address and MTU of a device that it cannot see in
@@ -52,6 +61,7 @@ constexpr HypervisorKind kCloudHypervisor = {
     .device = DeviceWay::kDescriptor,
     .in_netns = true,
     .line = LineKind::kTerminal,
+    .console = kBoardConsole,
     .plain_kernel = true,
     .max_vcpus = 254};
 constexpr std::array kKinds = {kQemu, kFirecracker, kCloudHypervisor};

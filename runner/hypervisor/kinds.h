@@ -39,6 +39,7 @@ struct HypervisorKind {
   DeviceWay device = DeviceWay::kDescriptor;
   bool in_netns = false;  ///< runs in the namespace of the VM's device
   LineKind line = LineKind::kSocket;
+  const char* console = "";   ///< the guest's name of its serial line: "ttyS0"
   bool emulates = false;      ///< runs guests without KVM
   bool layers = false;        ///< takes qcow2 disks, and layers above another disk
   bool plain_kernel = false;  ///< boots what loadable_kernel() makes, not a bzImage

@@ -40,12 +40,6 @@
 namespace slicer::runner {
 namespace {
 
-#if defined(__x86_64__)
-constexpr const char* kSerialConsole = "ttyS0";
-#else
-constexpr const char* kSerialConsole = "ttyAMA0";
-#endif
-
 // The supervisor's longest way out behind the guest's own: watch.cc's other limits, and the DEL chain.
 constexpr std::chrono::seconds kStopLimit{45};
 
@@ -253,20 +247,21 @@ class Supervisor {
 
   Result<Machine> make_machine(UniqueFd line) const {
     const auto& [result, interface, link, user] = *parts_;
+    const HypervisorKind& kind = *TRY(find_hypervisor_kind(definition_.hypervisor));
     Machine machine;
     machine.name = request_.name;
     machine.folder = files_.folder;
     machine.program = request_.program;
     machine.boot = request_.boot;
     machine.boot.cmdline =
-        boot_command_line({.image = request_.boot.cmdline, .vm_name = request_.name, .console = kSerialConsole}, result,
+        boot_command_line({.image = request_.boot.cmdline, .vm_name = request_.name, .console = kind.console}, result,
                           interface.guest_index);
     machine.disks = disks_;
     machine.disks.push_back(TRY(make_seed(result, interface, link)));
     machine.vcpus = definition_.vcpus;
     machine.ram_mib = definition_.ram_mib;
     machine.accelerator = request_.accelerator;
-    machine.nic = TRY(hand_over(*TRY(find_hypervisor_kind(definition_.hypervisor)), link.sandbox, link.tap));
+    machine.nic = TRY(hand_over(kind, link.sandbox, link.tap));
     machine.nic.mac = interface.guest.mac;
     machine.limits = limits_of(record_.capability_args);
     machine.console = std::move(line);

@@ -17,13 +17,12 @@ void put(const std::string& path, const std::string& text) {
   if (!file.flush()) give_up("write " + path);
 }
 
-// Only this mount namespace sees it: the stand-ins run no guest, so they need no processor that could.
+}  // namespace
+
 void pretend_vmx() {
   put("/run/cpuinfo", "flags\t\t: fpu vmx svm\n");
   if (mount("/run/cpuinfo", "/proc/cpuinfo", nullptr, MS_BIND, nullptr) != 0) give_up("bind /proc/cpuinfo");
 }
-
-}  // namespace
 
 void VmmHost::install(const std::string& firecracker, const std::string& cloud_hypervisor) {
   std::string path;

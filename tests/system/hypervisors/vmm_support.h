@@ -8,6 +8,9 @@
 
 namespace slicer::test {
 
+/// From now on this test's /proc/cpuinfo has vmx: where no guest is to run, no processor that could is needed.
+void pretend_vmx();
+
 inline const std::vector<std::string> kVmms = {"firecracker", "cloud-hypervisor"};
 
 struct VmmHost {
