@@ -4,8 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
-#include <cstring>
+#include <charconv>
 
 namespace slicer::test {
 namespace {
@@ -24,10 +23,8 @@ uint16_t checksum(const unsigned char* data, size_t bytes) {
 }  // namespace
 
 GuestStub::GuestStub(int fd, const std::string& mac, std::string_view cmdline) : fd_(fd) {
-  std::array<unsigned, 6> parts = {};
-  if (std::sscanf(mac.c_str(), "%x:%x:%x:%x:%x:%x", parts.data(), &parts[1], &parts[2], &parts[3], &parts[4],
-                  &parts[5]) == 6)
-    for (size_t i = 0; i < 6; ++i) mac_[i] = static_cast<unsigned char>(parts[i]);
+  for (size_t i = 0; i < mac_.size() && 3 * i + 2 <= mac.size(); ++i)
+    (void)std::from_chars(&mac[3 * i], &mac[3 * i] + 2, mac_[i], 16);
   const size_t at = cmdline.find("ip=");
   if (at == std::string_view::npos) return;
   const std::string text(cmdline.substr(at + 3, cmdline.find(':', at) - at - 3));

@@ -19,6 +19,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -41,6 +42,13 @@ using cni::Json;
   _exit(code);
 }
 [[noreturn]] void give_up_errno(const std::string& what) { give_up(what + ": " + strerror(errno)); }
+
+// The number that a text begins with; 0: none.
+int number(const std::string& text) {
+  int value = 0;
+  (void)std::from_chars(text.data(), text.data() + text.size(), value);
+  return value;
+}
 
 std::string contents(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -171,7 +179,7 @@ Vmm start_firecracker(int argc, char** argv, const std::string& version) {
     give_up("Invalid instance ID: " + id);
   if (one(options, "log-path").empty()) give_up("log-path");
   const Json config = Json::parse(contents(one(options, "config-file")), nullptr, false);
-  const unsigned minor = static_cast<unsigned>(std::atoi(version.substr(version.find('.') + 1).c_str()));
+  const unsigned minor = static_cast<unsigned>(number(version.substr(version.find('.') + 1)));
   Vmm vmm;
   vmm.firecracker = true;
   vmm.cmdline = config.value("boot-source", Json::object()).value("boot_args", "");
@@ -194,7 +202,7 @@ Vmm start_cloud_hypervisor(int argc, char** argv, const std::string& version) {
   const Options options = read_options(argc, argv,
                                        {"api-socket", "cpus", "memory", "kernel", "initramfs", "cmdline", "serial",
                                         "console", "seccomp", "rng", "net", "disk", "landlock"});
-  const int major = std::atoi(version.c_str());
+  const int major = number(version);
   const auto check = [](const std::string& text, const std::vector<OptionKey>& keys) {
     if (const std::string bad = check_option(text, keys); !bad.empty()) give_up("Error parsing config: " + bad);
   };
@@ -218,9 +226,9 @@ Vmm start_cloud_hypervisor(int argc, char** argv, const std::string& version) {
     }
   check(one(options, "net"), {{"fd", true}, {"mac", true}, {"num_queues"}});
   vmm.mac = option_value(one(options, "net"), "mac");
-  vmm.tap = std::atoi(option_value(one(options, "net"), "fd").c_str());
+  vmm.tap = number(option_value(one(options, "net"), "fd"));
   check_tap_by_descriptor(vmm.tap);
-  if (!vmm.told("hang")) vmm.api = std::atoi(option_value(one(options, "api-socket"), "fd").c_str());
+  if (!vmm.told("hang")) vmm.api = number(option_value(one(options, "api-socket"), "fd"));
   vmm.reads_input = isatty(STDIN_FILENO) == 1;  // as the real one has it
   return vmm;
 }
