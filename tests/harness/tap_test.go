@@ -98,6 +98,26 @@ func TestSlicerTapBehindUpstream(t *testing.T) {
 	}
 }
 
+// The ready network on upstream's ptp, as it is shipped.
+func TestShippedPtpNetwork(t *testing.T) {
+	onOwnHost(t, func() {
+		list := shipped(t, "55-slicer-ptp-tap.conflist")
+		needUpstream(t, list["plugins"].([]any))
+		n := load(t, list)
+		check(t, n.status())
+		rt := at("vm-1", newNetns(t, "vm-1"), "eth0")
+		vm, err := readVMConfig(n.add(rt), rt.ContainerID)
+		check(t, err)
+		checkGuest(t, vm, []string{"10.73.16.1"}, true)
+		check(t, n.tryCheck(rt))
+		n.del(rt)
+		mustEqual(t, "leases", leases(t, defaultDataDir, "slicer-ptp"), []string{})
+		eventually(t, "nothing is left", func() bool {
+			return len(links(t, hostNetns)) == 0 && len(links(t, rt.NetNS)) == 0
+		})
+	})
+}
+
 // A configuration of tc-redirect-tap, which has no key but the type; and its variables.
 func TestSlicerTapInPlaceOfTcRedirectTap(t *testing.T) {
 	for _, version := range []string{"0.3.0", "0.3.1", "0.4.0", "1.0.0"} {

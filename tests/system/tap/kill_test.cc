@@ -90,3 +90,34 @@ TEST_CASE("tap kill: ADD or DEL, then GC") {
          .seen = seen,
          .step = 2});
 }
+
+TEST_CASE("tap kill: a plain TAP with addresses: ADD or DEL, then DEL or GC") {
+  const Host host;
+  const Netns box("box");
+  const Json conf =
+      with(with(tap_conf("plain"), "ipam", {{"type", "slicer-ipam"}, {"subnet", "192.0.2.0/24"}}), "macspoofchk", true);
+  const SnapshotOptions seen{.netns = {box.path()}};
+  (void)must_add(kPlugin, conf, call_in("ADD", box));
+  must_del(kPlugin, conf, call_in("DEL", box));
+  const auto add = [&] { (void)must_add(kPlugin, conf, call_in("ADD", box)); };
+  const auto del = [&] { must_del(kPlugin, conf, call_in("DEL", box)); };
+  const auto gc = [&] {
+    REQUIRE(call(with(conf, "/cni.dev~1valid-attachments", Json::array()), {.command = "GC"}).ok());
+  };
+  // Where the search for a free address begins is a cache of the pool's, and no object of the attachment.
+  const auto left = [&] {
+    return must("ip -br link show type tun", box.path()) + must("find /var/lib/cni/networks/plain -name 192.0.2.*");
+  };
+  for (const auto& clean_up : {std::function<void()>(del), std::function<void()>(gc)}) {
+    for (const bool adding : {true, false}) {
+      CAPTURE(adding);
+      (void)kill_at_every_syscall(
+          {.plugin = kPlugin, .conf = conf, .call = call_in(adding ? "ADD" : "DEL", box), .step = 2},
+          adding ? std::function<void()>([] {}) : std::function<void()>(add), [&](const KillOutcome& outcome) {
+            INFO("killed at system call ", outcome.syscalls, " ", outcome.name);
+            clean_up();
+            CHECK(left() == "");
+          });
+    }
+  }
+}
