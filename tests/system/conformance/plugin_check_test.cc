@@ -35,8 +35,9 @@ CONFORMANCE(check_consults_prev_result, "2 CHECK", "MUST", "takes what is expect
 CONFORMANCE(check_allows_later_changes, "2 CHECK", "MUST", "allows what later plugins of the chain changed", every,
             {.broken_by = {"fail=CHECK"}}) {
   Json result = stage.add(verdict);
-  (void)must("ip route add blackhole 203.0.113.0/24", stage.box().path());
-  (void)must("ip link add later0 type bridge", stage.box().path());
+  for (const char* line :
+       {"ip link add later0 type bridge", "ip link set later0 up", "ip route add 203.0.113.0/24 dev later0"})
+    (void)must(line, stage.box().path());
   result["interfaces"].push_back({{"name", "later0"}, {"sandbox", stage.box().path()}});
   result["routes"].push_back({{"dst", "203.0.113.0/24"}});
   result["dns"] = {{"nameservers", {"192.0.2.53"}}, {"domain", "later.example"}};

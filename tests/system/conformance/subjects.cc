@@ -23,6 +23,11 @@ constexpr std::array kSubjects = {
             .keys = R"({"range": "169.254.100.0/22", "ipam": {"type": "slicer-ipam"}})",
             .lease = "169.254.100.6/30"},
     Subject{.name = "slicer-firewall", .behind = "slicer-bridge", .makes_interface = false},
+    // First in its chain: a TAP of the namespace with addresses of its own. Behind other plugins: tests/system/tap.
+    Subject{.name = "slicer-tap",
+            .keys = R"({"macspoofchk": true,
+                        "ipam": {"type": "slicer-ipam", "subnet": "192.0.2.0/24", "routes": [{"dst": "0.0.0.0/0"}]}})",
+            .lease = "192.0.2.9/24"},
     Subject{.name = "slicer-ipam",
             .keys = R"({"ipam": {"type": "slicer-ipam", "subnet": "192.0.2.0/24", "routes": [{"dst": "0.0.0.0/0"}]}})",
             .makes_interface = false},
