@@ -8,6 +8,8 @@ namespace {
 
 bool has_reservation(const Subject& subject) { return !chained(subject); }
 
+bool is_bridge(const Subject& subject) { return std::string(subject.name) == "slicer-bridge"; }
+
 /// An address that the attachment has not, of its network where that has a pool.
 std::string elsewhere(const Subject& subject) {
   if (chained(subject)) return "203.0.113.77/24";
@@ -43,6 +45,22 @@ CONFORMANCE(check_allows_later_changes, "2 CHECK", "MUST", "allows what later pl
   result["dns"] = {{"nameservers", {"192.0.2.53"}}, {"domain", "later.example"}};
   const Answer answer = stage.run(stage.conf_with(result), stage.call("CHECK"));
   verdict.expect(answer.ok(), "CHECK failed", answer);
+}
+
+CONFORMANCE(check_allows_later_routes, "2 CHECK", "MUST",
+            "allows a later plugin's route by another link beside a container's interface (device: veth)", is_bridge,
+            {.broken_by = {"fail=CHECK"}}) {
+  const Json conf = with(stage.conf(), "device", "veth");
+  Answer added = stage.run(conf, stage.call("ADD"));
+  verdict.require(added.ok(), "ADD failed", added);
+  for (const char* line :
+       {"ip link add later0 type bridge", "ip link set later0 up", "ip route add 203.0.113.0/24 dev later0"})
+    (void)must(line, stage.box().path());
+  added.json["routes"].push_back({{"dst", "203.0.113.0/24"}});
+  const Answer allowed = stage.run(with(conf, "prevResult", added.json), stage.call("CHECK"));
+  verdict.expect(allowed.ok(), "CHECK failed", allowed);
+  (void)must("ip route del default", stage.box().path());
+  verdict.expect_error(stage.run(with(conf, "prevResult", added.json), stage.call("CHECK")), 105, "0.0.0.0/0");
 }
 
 CONFORMANCE(check_misses_interface, "2 CHECK", "SHOULD", "an interface of prevResult that is missing is an error",
