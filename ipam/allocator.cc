@@ -115,6 +115,7 @@ Result<std::vector<Lease>> allocate(Store& store, const AllocationRequest& reque
   }
   TRY(check_all_given(request, requested));
   for (size_t set = 0; set < leases.size(); ++set) {
+    if (request.pools[set].segment_of(leases[set].address.ip)->on_request) continue;  // where no search comes
     // Only where the next search begins: an address is not refused for want of it.
     if (const Result<void> kept = store.set_last_reserved(set, leases[set].address.ip); !kept)
       log_line(kept.error().message + ", ignoring");

@@ -53,18 +53,18 @@ std::string Pool::text() const {
 std::vector<Pool::Part> Pool::search_order(const std::optional<Ip>& last) const {
   std::vector<Part> order;
   order.reserve(segments_.size() + 1);
+  const auto add = [&](const Segment& segment) {
+    if (!segment.on_request) order.push_back({segment.range, segment.stride});
+  };
   const Segment* current = last ? segment_of(*last) : nullptr;
-  if (current == nullptr) {
-    for (const Segment& segment : segments_) order.push_back({segment.range, segment.stride});
+  if (current == nullptr || current->on_request) {
+    std::ranges::for_each(segments_, add);
     return order;
   }
   const auto at = static_cast<size_t>(current - segments_.data());
   if (*last != current->range.last)
     order.push_back({IpRange{last->plus(current->stride), current->range.last}, current->stride});
-  for (size_t i = 1; i < segments_.size(); ++i) {
-    const Segment& segment = segments_[(at + i) % segments_.size()];
-    order.push_back({segment.range, segment.stride});
-  }
+  for (size_t i = 1; i < segments_.size(); ++i) add(segments_[(at + i) % segments_.size()]);
   order.push_back({IpRange{current->range.first, *last}, current->stride});
   return order;
 }

@@ -16,6 +16,7 @@ struct Segment {
   unsigned prefix = 0;                   ///< of the address in the result
   std::optional<addr::Ip> gateway = {};  ///< the same for all; in block mode it is the address before the VM's
   bool blocks = false;                   ///< block mode
+  bool on_request = false;               ///< given only to who asks for the address
 
   [[nodiscard]] bool contains(const addr::Ip& ip) const;
   /// The gateway that goes with `ip`.
@@ -43,7 +44,7 @@ class Pool {
 
   /// The order of a search that goes on after `last`: the rest of its segment, the segments that follow, and round to
   /// `last` itself. Without `last`, or with one that is not of this pool: all from the beginning. Each part has the
-  /// segment's stride.
+  /// segment's stride. What is given on request alone is in none.
   struct Part {
     addr::IpRange range = {};
     unsigned stride = 1;

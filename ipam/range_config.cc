@@ -77,8 +77,6 @@ Result<RangeKeys> read_keys(const cni::Json& object) {
 
 Result<void> check_combination(const RangeKeys& keys) {
   const std::string_view both = "two ways to say which addresses";
-  if (keys.range && !keys.addresses.empty())
-    return fail(Kind::kInvalidConfig, fmt::format("\"range\" and \"addresses\": {}", both), "leave one of them out");
   if ((keys.start || keys.end) && (keys.range || !keys.addresses.empty()))
     return fail(Kind::kInvalidConfig,
                 fmt::format("\"rangeStart\"/\"rangeEnd\" and \"{}\": {}", keys.range ? "range" : "addresses", both),
@@ -180,6 +178,30 @@ Result<std::vector<Segment>> from_addresses(const RangeKeys& keys) {
   return segments;
 }
 
+// The range is for all but its addresses that are listed too: those of the list are for who asks for them.
+Result<std::vector<Segment>> from_range_and_addresses(const RangeKeys& keys) {
+  std::vector<Segment> listed = TRY(from_addresses(keys));
+  Segment rest = TRY(from_range(keys)).front();
+  const Ip last = rest.range.last;
+  std::ranges::sort(listed, {}, [](const Segment& one) { return one.range.first; });
+  std::vector<Segment> segments;
+  bool any_left = true;
+  for (Segment& one : listed) {
+    one.on_request = true;
+    const Ip& ip = one.range.first;
+    if (!any_left || !rest.range.contains(ip)) continue;
+    if (ip != rest.range.first) {
+      segments.push_back(rest);
+      segments.back().range.last = Ip(ip.family(), ip.value() - 1);
+    }
+    any_left = ip != last;
+    if (any_left) rest.range.first = ip.plus(1);
+  }
+  if (any_left) segments.push_back(rest);
+  segments.insert(segments.end(), listed.begin(), listed.end());
+  return segments;
+}
+
 // Of each /30: network, gateway, VM, broadcast.
 Result<std::vector<Segment>> from_blocks(const RangeKeys& keys) {
   if (!keys.subnet || keys.start || keys.end || keys.range || keys.gateway || !keys.addresses.empty())
@@ -214,6 +236,7 @@ Result<std::vector<Segment>> parse_range(const cni::Json& object, unsigned block
   const RangeKeys keys = TRY(read_keys(object));
   if (block != 0) return from_blocks(keys);
   TRY(check_combination(keys));
+  if (keys.range && !keys.addresses.empty()) return from_range_and_addresses(keys);
   if (!keys.addresses.empty()) return from_addresses(keys);
   if (keys.range) return from_range(keys);
   if (keys.subnet) return from_subnet(keys);

@@ -24,7 +24,7 @@ constexpr unsigned kMaxNumber = 1000;  // yaml.cc's limit of count
 // How many VMs the group's lists are written for.
 unsigned limit_of(const HostGroup& group) {
   size_t limit = kMaxNumber;
-  if (group.network && !group.network->addresses.empty()) limit = std::min(limit, group.network->addresses.size());
+  if (group.network) limit = std::min(limit, group.network->numbered_vms());
   if (!group.macs.empty()) limit = std::min(limit, group.macs.size());
   return static_cast<unsigned>(limit);
 }

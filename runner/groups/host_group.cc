@@ -33,8 +33,8 @@ const char* mode_name(NetworkMode mode) {
 
 std::vector<addr::IpRange> GroupNetwork::lan_pool() const {
   if (mode != NetworkMode::kMacvtap || !gateway) return {};
-  if (range) return {*range};
   std::vector<addr::IpRange> pool;
+  if (range) pool.push_back(*range);
   for (const addr::Cidr& address : addresses) pool.push_back({.first = address.ip, .last = address.ip});
   if (!pool.empty()) return pool;
   // docs/slicer-ipam.md: a gateway alone gives the highest 35 host addresses, all where there are fewer.
@@ -45,6 +45,8 @@ std::vector<addr::IpRange> GroupNetwork::lan_pool() const {
   const addr::Ip begin(first.family(), last.value() - (kPool - 1));
   return {{.first = last.value() - lowest.value() < kPool ? lowest : begin, .last = last}};
 }
+
+size_t GroupNetwork::numbered_vms() const { return range || addresses.empty() ? SIZE_MAX : addresses.size(); }
 
 std::string default_bridge(const std::string& group) { return fit("br", group, "0", kMaxInterfaceName); }
 

@@ -34,6 +34,8 @@ struct GroupNetwork {
   [[nodiscard]] bool uses_dhcp() const { return mode == NetworkMode::kMacvtap && !gateway; }
   /// macvtap: the addresses of the LAN that VMs may get; none with DHCP, and none in other modes.
   [[nodiscard]] std::vector<addr::IpRange> lan_pool() const;
+  /// For how many VMs there are addresses: those of the list, where there is no range for further ones.
+  [[nodiscard]] size_t numbered_vms() const;
   [[nodiscard]] bool has_policy() const { return !drop.empty() || !allow.empty() || !fallback.empty(); }
 };
 

@@ -117,8 +117,6 @@ Result<void> read_addresses(const Section& network, GroupNetwork& result) {
       return network.bad(text, fmt::format("{} is there twice", address.ip.text()));
     result.addresses.push_back(address);
   }
-  if (result.range && !result.addresses.empty())
-    return network.bad("addresses", "and \"range\": two ways to say which addresses", "leave one of them out");
   return {};
 }
 

@@ -14,6 +14,7 @@ void add_dns(const HostGroup& group, Json& plugin) {
 }
 
 // A LAN's addresses are mostly another's to give: there the gateway alone means a small pool at the subnet's end.
+// Beside a range, slicer-ipam keeps the list for who asks for its addresses (group_capabilities()).
 Json ipam_json(const GroupNetwork& network) {
   const addr::Cidr& gateway = *network.gateway;
   Json ipam = {{"type", "slicer-ipam"}, {"subnet", gateway.network().text()}, {"gateway", gateway.ip.text()}};
@@ -137,8 +138,9 @@ Result<chain::Conflist> group_network(const HostGroup& group, const std::string&
 Result<cni::Json> group_capabilities(const HostGroup& group, unsigned number) {
   Json capabilities = Json::object();
   if (number != 0 && group.network && !group.network->addresses.empty()) {
-    TRY(check_list(group, "addresses", group.network->addresses.size(), number));
-    capabilities["ips"] = Json::array({group.network->addresses[number - 1].text()});
+    TRY(check_list(group, "addresses", group.network->numbered_vms(), number));
+    if (number <= group.network->addresses.size())
+      capabilities["ips"] = Json::array({group.network->addresses[number - 1].text()});
   }
   if (number != 0 && !group.macs.empty()) {
     TRY(check_list(group, "mac", group.macs.size(), number));

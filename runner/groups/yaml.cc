@@ -67,7 +67,7 @@ Result<void> read_network(const Section& section, HostGroup& group) {
     return section.bad("dns_servers", "where the LAN's DHCP server gives the addresses: it names the name servers too",
                        "take it out, or write a \"gateway\"");
   set_default_dns(section, group);
-  if (group.network->addresses.empty() || group.count <= group.network->addresses.size()) return {};
+  if (group.count <= group.network->numbered_vms()) return {};
   return section.bad("count",
                      fmt::format("{} VMs, but \"addresses\" has only {}", group.count, group.network->addresses.size()),
                      "add addresses, or lower the count");

@@ -348,6 +348,24 @@ TEST_CASE("ipam: requested addresses by every way, and refusals") {
   CHECK(added(kConf, "d") == "192.0.2.4/29");
 }
 
+TEST_CASE("ipam: addresses beside a range are given to who asks for them, and to nobody else") {
+  const Host host;
+  const Json json = conf(R"({"subnet": "192.0.2.0/24", "range": "192.0.2.10-192.0.2.12",
+                             "addresses": ["192.0.2.11", "192.0.2.30"]})");
+  Json asking = json;
+  asking["runtimeConfig"]["ips"] = Json::parse(R"(["192.0.2.30"])");
+  CHECK(added(json, "a") == "192.0.2.10/24");
+  CHECK(added(asking, "b") == "192.0.2.30/24");
+  CHECK(added(json, "c") == "192.0.2.12/24");
+  CHECK(call(json, "ADD", "d").code() == 104);
+  CHECK(call(json, "STATUS", "x").code() == 50);
+  asking["runtimeConfig"]["ips"] = Json::parse(R"(["192.0.2.11"])");
+  CHECK(added(asking, "d") == "192.0.2.11/24");
+  must_work(call(json, "DEL", "b"));
+  must_work(call(json, "DEL", "a"));
+  CHECK(added(json, "e") == "192.0.2.10/24");
+}
+
 TEST_CASE("ipam: the result has routes and name servers, no interfaces, in each version's shape") {
   const Host host;
   write_text("/run/resolv.conf", "nameserver 192.0.2.53\nsearch example.test\n");

@@ -61,7 +61,8 @@ TEST_CASE("runner up: the documented forms of an isolated group boot") {
 
 TEST_CASE("runner up: the documented forms of a macvtap group boot") {
   const FormHost machine;
-  for (const char* name : {"macvtap", "macvtap-parent", "macvtap-gateway", "macvtap-range", "macvtap-addresses"})
+  for (const char* name :
+       {"macvtap", "macvtap-parent", "macvtap-gateway", "macvtap-range", "macvtap-addresses", "macvtap-both"})
     boot_form(name);
 }
 

@@ -38,6 +38,7 @@ std::string pools_of(const Result<Config>& config) {
     for (const Segment& segment : pool.segments()) {
       text += segment.range.text() + " /" + std::to_string(segment.prefix);
       if (segment.gateway) text += " gw " + segment.gateway->text();
+      if (segment.on_request) text += " on request";
       if (segment.stride != 1) text += " by " + std::to_string(segment.stride);
       text += ";";
     }
@@ -100,6 +101,20 @@ TEST_CASE("ipam config: range and addresses override, with the gateway's or the 
   CHECK(pools_of(parse(R"({"addresses": ["192.0.2.9/28"]})")) == "192.0.2.9-192.0.2.9 /28;");
   CHECK(pools_of(parse(R"({"ranges": [[{"gateway": "192.0.2.1/24", "addresses": ["192.0.2.9"]}]]})")) ==
         "192.0.2.9-192.0.2.9 /24 gw 192.0.2.1;");
+}
+
+TEST_CASE("ipam config: addresses beside a range are for who asks for them, and the range's others for all") {
+  const auto both = [](const std::string& range, const std::string& addresses) {
+    return pools_of(
+        parse(R"({"subnet": "192.0.2.0/24", "range": ")" + range + R"(", "addresses": [)" + addresses + "]}"));
+  };
+  CHECK(both("192.0.2.20-192.0.2.29", R"("192.0.2.40")") ==
+        "192.0.2.20-192.0.2.29 /24 gw 192.0.2.1;192.0.2.40-192.0.2.40 /24 gw 192.0.2.1 on request;");
+  CHECK(both("192.0.2.20-192.0.2.29", R"("192.0.2.29", "192.0.2.20", "192.0.2.25", "192.0.2.24")") ==
+        "192.0.2.21-192.0.2.23 /24 gw 192.0.2.1;192.0.2.26-192.0.2.28 /24 gw 192.0.2.1;"
+        "192.0.2.20-192.0.2.20 /24 gw 192.0.2.1 on request;192.0.2.24-192.0.2.24 /24 gw 192.0.2.1 on request;"
+        "192.0.2.25-192.0.2.25 /24 gw 192.0.2.1 on request;192.0.2.29-192.0.2.29 /24 gw 192.0.2.1 on request;");
+  CHECK(both("192.0.2.20-192.0.2.20", R"("192.0.2.20")") == "192.0.2.20-192.0.2.20 /24 gw 192.0.2.1 on request;");
 }
 
 TEST_CASE("ipam config: block mode") {

@@ -29,7 +29,7 @@ cni::Json golden(const std::string& name) {
 
 TEST_CASE("group conflist: each form gives the list of its file") {
   for (const std::string name : {"isolated", "isolated-range", "isolated-lists", "bridge", "bridge-range",
-                                 "bridge-addresses", "everything", "macvtap", "macvtap-static"}) {
+                                 "bridge-addresses", "everything", "macvtap", "macvtap-static", "macvtap-both"}) {
     CAPTURE(name);
     const cni::Json json = group_conflist_json(first_group(name));
     INFO(json.dump(2));
