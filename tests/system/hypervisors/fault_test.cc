@@ -132,7 +132,7 @@ TEST_CASE("hypervisors: one that never answers is given up, and ended") {
   CHECK(VmmHost::leftovers() == "");
 }
 
-TEST_CASE("hypervisors: a viewer that never reads holds nothing up; what is typed arrives; a crash ends the VM") {
+TEST_CASE("hypervisors: a viewer that never reads holds nothing up, what is typed arrives, a crash ends the VM") {
   SLICER_NEEDS_KVM_DEVICE();
   const VmmHost host;
   for (const std::string& vmm : kVmms) {

@@ -88,7 +88,8 @@ TEST_CASE("hypervisors: on an isolated network and on the LAN, by macvtap") {
   }
 }
 
-TEST_CASE("hypervisors: old versions are told no more than they know; seed, disk and processors reach the machine") {
+TEST_CASE(
+    "hypervisors: old versions are told no more than they know, and seed, disk and processors reach the machine") {
   SLICER_NEEDS_KVM_DEVICE();
   const VmmHost host;
   std::ofstream("/run/disk.img") << "disk";
