@@ -82,7 +82,7 @@ CONFORMANCE(path_optional, "2 Parameters", "is", "CNI_PATH is optional for ADD, 
 }
 
 CONFORMANCE(status_ready, "2 STATUS", "MUST",
-            "exit code 0 when an ADD could be served; no attachment's variable is needed", every,
+            "exit code 0 when an ADD could be served: no attachment's variable is needed", every,
             {.broken_by = {"fail=STATUS"}}) {
   const Answer answer = stage.run(stage.bare_conf(), bare_call(stage, "STATUS"));
   verdict.expect(answer.ok(), "STATUS failed", answer);
@@ -154,8 +154,8 @@ CONFORMANCE(gc_keeps_networks, "2 GC", "is", "another network's attachments stay
   if (stage.subject().makes_interface) verdict.expect(stage.has_interface(), "the interface is gone");
 }
 
-CONFORMANCE(gc_is_silent, "2 GC", "is", "no output on success; CNI_COMMAND and CNI_PATH are all that it needs", every,
-            {.broken_by = {"say", "fail=GC"}}) {
+CONFORMANCE(gc_is_silent, "2 GC", "is", "no output on success, and CNI_COMMAND and CNI_PATH are all that it needs",
+            every, {.broken_by = {"say", "fail=GC"}}) {
   const Answer answer = stage.run(valid_list(stage.bare_conf(), {}), bare_call(stage, "GC"));
   verdict.expect(answer.ok(), "GC failed", answer);
   verdict.expect(answer.out.empty(), "GC prints something", answer);

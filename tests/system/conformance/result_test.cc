@@ -157,7 +157,7 @@ CONFORMANCE(result_ips, "5 ADD Success", "MUST",
 }
 
 CONFORMANCE(result_routes, "5 ADD Success", "is",
-            "routes with mtu, advmss, priority, table and scope since 1.1.0, without them before; 0 is not absent",
+            "routes with mtu, advmss, priority, table and scope since 1.1.0, without them before: 0 is not absent",
             has_pool,
             {.broken_by = {"out:/routes/0/table", "out:/routes/0/mtu", "out:/routes/0/advmss", "out:/routes/0/priority",
                            "out:/routes/0/scope", R"(in:/cniVersion="1.0.0")"}}) {
@@ -188,7 +188,7 @@ CONFORMANCE(result_dns, "5 ADD Success", "is", "dns: nameservers, domain, search
 }
 
 CONFORMANCE(result_prev_result, "5 ADD Success", "MUST",
-            "a prevResult is put out with what the plugin changed; one that changes nothing puts out an equivalent",
+            "a prevResult is put out with what the plugin changed, and one that changes nothing puts out an equivalent",
             chained, {.broken_by = {"out:/dns", "out:/interfaces/0", "mute"}}) {
   Json prev = stage.conf()["prevResult"];
   prev["dns"] = {{"nameservers", {"192.0.2.53"}}, {"search", {"example"}}};
