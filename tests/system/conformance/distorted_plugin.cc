@@ -90,7 +90,7 @@ int main() {
     const bool now = !step.value || *step.value == verb;
     if (step.word == "skip") wrong.skips = wrong.skips || now;
     if (step.word == "fail") wrong.fails = wrong.fails || now;
-    if (step.word == "exit") wrong.exit_code = std::atoi(step.value->c_str());
+    if (step.word == "exit") wrong.exit_code = std::stoi(*step.value);
     if (step.word == "in") input = changed(input, step);
     if (step.word == "env") (void)setenv(step.key.c_str(), step.value.value_or("").c_str(), 1);
   }

@@ -90,7 +90,8 @@ Verdict prove(const Requirement& requirement, const Subject& subject, const std:
   try {
     Stage stage(subject, distortion);
     requirement.prove(stage, verdict);
-  } catch (const Unprovable&) {  // the verdict has it
+  } catch (const Unprovable&) {
+    return verdict;  // which says why
   }
   return verdict;
 }
