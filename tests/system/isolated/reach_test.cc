@@ -61,11 +61,8 @@ TEST_CASE("isolated reach: no address of the host, whichever of them") {
   (void)must("ip addr add 203.0.113.77/32 dev extra0");  // after the ADD
   REQUIRE(vm.pings(Surroundings::kInternet));
   const std::string from = vm.guest.netns();
-  CHECK(answered({{from, Surroundings::kHost},
-                  {from, "192.0.2.1"},
-                  {from, "203.0.113.77"},
-                  {from, "169.254.1.1"},
-                  {from, Surroundings::kInternet}}) == "");
+  CHECK(answered({{from, Surroundings::kHost}, {from, "192.0.2.1"}, {from, "203.0.113.77"}, {from, "169.254.1.1"}}) ==
+        "");
 }
 
 TEST_CASE("isolated reach: no other VM, of the same network, of another, of a bridge, whichever came first") {
