@@ -106,8 +106,9 @@ class Iptables final : public Backend {
     }
     if (wrong.empty()) wrong = TRY(differing_policy(rules));
     if (wrong.empty()) return {};
-    return fail(Kind::kMismatch, fmt::format("check the rules of network '{}': {}", rules.network, wrong),
-                "the next ADD on this network puts it back; find out which program removed it");
+    return fail(
+        Kind::kMismatch, fmt::format("check the rules of network '{}': {}", rules.network, wrong),
+        "slicer-run network reload puts it back, as does the next ADD on this network; find out who removed it");
   }
 
   Result<void> remove(const std::string& network) override {

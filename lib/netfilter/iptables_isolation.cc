@@ -174,10 +174,11 @@ Result<void> check_legacy_isolation() {
   for (const IptPlace& place : places()) {
     const IptReading reading = TRY(read_place(place, [](const IptImage& image) { return plan_ensure(image, {}); }));
     if (reading.change.empty()) continue;
-    return fail(Kind::kMismatch,
-                fmt::format("check the rules of isolated networks: {}",
-                            change_text(own_part(reading.standing), reading.change)),
-                "the next ADD on an isolated network puts it back; find out which program changed it");
+    return fail(
+        Kind::kMismatch,
+        fmt::format("check the rules of isolated networks: {}",
+                    change_text(own_part(reading.standing), reading.change)),
+        "slicer-run network reload puts it back, as does the next ADD on an isolated network; find out who changed it");
   }
   return {};
 }

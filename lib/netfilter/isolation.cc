@@ -59,10 +59,12 @@ Result<void> check_listed(const std::vector<ListedBridge>& wanted, const std::ve
   for (const ListedBridge& bridge : wanted) {
     if (std::ranges::find(standing, bridge.name, &MarkedBridge::name) != standing.end()) continue;
     const std::string whose = bridge.network.empty() ? "its network" : fmt::format("network '{}'", bridge.network);
-    return fail(Kind::kMismatch,
-                fmt::format("check the rules of isolated networks: '{}', which leads to VMs, is not in set '{}'",
-                            bridge.name, kBridgesSet),
-                fmt::format("the next ADD on {} puts it back; find out which program took it away", whose));
+    return fail(
+        Kind::kMismatch,
+        fmt::format("check the rules of isolated networks: '{}', which leads to VMs, is not in set '{}'", bridge.name,
+                    kBridgesSet),
+        fmt::format("slicer-run network reload puts it back, as does the next ADD on {}; find out who took it away",
+                    whose));
   }
   return {};
 }

@@ -253,9 +253,9 @@ Result<void> check_nft_isolation() {
     if (what.empty() && !standing.bridges_set) what = fmt::format("set '{}' is gone", kBridgesSet);
     if (what.empty() && !standing.open_set) what = fmt::format("set '{}' is gone", kOpenSet);
     if (what.empty()) return {};
-    return fail(Kind::kMismatch,
-                fmt::format("check the rules of isolated networks in table 'inet {}': {}", kTable, what),
-                "the next ADD on an isolated network puts it back; find out which program changed it");
+    return fail(
+        Kind::kMismatch, fmt::format("check the rules of isolated networks in table 'inet {}': {}", kTable, what),
+        "slicer-run network reload puts it back, as does the next ADD on an isolated network; find out who changed it");
   }
   return restless("check the rules of isolated networks");
 }

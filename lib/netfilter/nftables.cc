@@ -286,7 +286,8 @@ class Nftables final : public Backend {
       const Gaps gaps = TRY(Survey(session, rules).run());
       if (gaps.interrupted) continue;
       std::string wrong = gaps.closed() ? "" : describe(gaps, rules);
-      const char* hint = "the next ADD on this network puts it back; find out which program removed it";
+      const char* hint =
+          "slicer-run network reload puts it back, as does the next ADD on this network; find out who removed it";
       if (wrong.empty()) {
         wrong = TRY(differing_policy(session, rules));
         // An ADD does not read the maps, which may hold thousands of entries: their name says what is in them.

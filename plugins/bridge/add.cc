@@ -54,6 +54,22 @@ Result<Attached> attach_or_explain(Call& call, const Bridge& bridge, const cni::
   return attached;
 }
 
+/// An attachment that stands, with its own result: `slicer-run network reload`, after somebody emptied the packet
+/// filter. An ADD that a runtime begins has no prevResult for the chain's first plugin.
+Result<bool> is_repeated(Call& call) {
+  if (!call.request.conf.prev_result) return false;
+  const std::string& name = call.in_host() ? call.attachment.ifname : call.attachment.kernel_name('v');
+  const std::optional<net::Link> link = TRY(net::find_link(call.host, name));
+  return link && link->alias == call.attachment.alias();
+}
+
+/// Only what is the network's.
+Result<cni::CniResult> repeat(Call& call) {
+  const Bridge bridge = TRY(check_bridge(call));
+  TRY(ensure_network_rules(call, bridge, *call.request.conf.prev_result));
+  return *call.request.conf.prev_result;
+}
+
 }  // namespace
 
 bool accepts_host_netns(const cni::Request& request) {
@@ -64,6 +80,7 @@ bool accepts_host_netns(const cni::Request& request) {
 
 Result<cni::CniResult> add(const cni::Request& request) {
   Call call = TRY(open_call(request));
+  if (TRY(is_repeated(call))) return repeat(call);
   Undo undo;
   TRY(refuse_name_in_use(call));
   cni::CniResult result = TRY(reserve_addresses(call, undo));

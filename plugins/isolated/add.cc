@@ -35,12 +35,21 @@ Result<HostEnd> add_guarded_host_end(Call& call, Undo& undo) {
   return end;
 }
 
+/// `slicer-run network reload`, after somebody emptied the packet filter. An ADD that a runtime begins has no
+/// prevResult for the chain's first plugin.
+Result<bool> is_repeated(Call& call) {
+  if (!call.request.conf.prev_result) return false;
+  const std::optional<net::Link> link = TRY(net::find_link(call.host, call.host_end()));
+  return link && link->alias == call.attachment.alias();
+}
+
 }  // namespace
 
 bool accepts_host_netns(const cni::Request&) { return false; }
 
 Result<cni::CniResult> add(const cni::Request& request) {
   Call call = TRY(open_call(request));
+  if (TRY(is_repeated(call))) return repeat(call);
   Undo undo;
   TRY(refuse_occupied(call));
   const HostEnd end = TRY(add_guarded_host_end(call, undo));

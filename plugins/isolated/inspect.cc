@@ -1,4 +1,4 @@
-// CHECK and STATUS.
+// CHECK, STATUS, and ADD of what stands.
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -53,6 +53,15 @@ Result<void> unavailable(Result<void> done) {
 }
 
 }  // namespace
+
+Result<cni::CniResult> repeat(Call& call) {
+  const cni::CniResult& previous = *call.request.conf.prev_result;
+  const GuestPlan guest = TRY(previous_guest(call, previous));
+  auto lock = TRY(netfilter::IsolationLock::acquire(netfilter::IsolationLock::Use::kAdd));
+  TRY(ensure_host_rules(call, lock));
+  TRY(ensure_network_rules(call, range_of(call, guest)));
+  return previous;
+}
 
 Result<void> check(const cni::Request& request) {
   if (!request.conf.prev_result)

@@ -2,10 +2,13 @@
 // The verbs of slicer-isolated.
 
 #include "lib/cni/plugin_main.h"
+#include "plugins/isolated/call.h"
 
 namespace slicer::isolated {
 
 Result<cni::CniResult> add(const cni::Request& request);
+/// ADD of an attachment that stands, with its own result: only what the network and all isolated ones share.
+Result<cni::CniResult> repeat(Call& call);
 Result<void> del(const cni::Request& request);
 Result<void> check(const cni::Request& request);
 Result<void> gc(const cni::Request& request);

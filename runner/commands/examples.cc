@@ -36,7 +36,8 @@ constexpr std::array<Example, 12> kExamples = {{
      "  slicer-run network rm slicer --purge    the file, too"},
     {"network reload",
      "Examples:\n"
-     "  slicer-run network reload slicer"},
+     "  slicer-run network reload slicer    after an edit of its lists\n"
+     "  slicer-run network reload           after somebody emptied the packet filter"},
     {"vm console",
      "Examples:\n"
      "  slicer-run vm console demo-1    ctrl-] leaves it, and the VM runs on"},

@@ -22,7 +22,9 @@ constexpr const char* kExplanation =
     "Edit \"drop\", \"allow\" or \"default\" in the conflist (or in the YAML of a running host group), then:\n"
     "  slicer-run network reload slicer\n"
     "Each VM's rules are replaced in one transaction; open connections are judged by the new lists at once.\n"
-    "VMs with lists of their own (vm new --drop, --allow) keep them.";
+    "VMs with lists of their own (vm new --drop, --allow) keep them.\n"
+    "Without NAME all networks are: their masquerade and isolation, too, are put back that another program took\n"
+    "(nft flush ruleset).";
 
 // The file is gone, or was standard input.
 Result<chain::Conflist> network_of_note(const Context& context, const std::string& name) {
@@ -56,7 +58,16 @@ Result<chain::Conflist> find_network(const Context& context, const std::string& 
   return !group && group.error().message.ends_with("is up") ? std::move(network) : std::move(group);
 }
 
+Result<int> run_all(const Context& context) {
+  TRY(check_root());
+  const Reloaded reloaded =
+      TRY(reload_all(context, [&context](const std::string& name) { return find_network(context, name); }));
+  if (reloaded.done == 0 && reloaded.failed == 0) TRY(print("nothing to reload\n"));
+  return reloaded.failed == 0 ? kExitOk : kExitFailed;
+}
+
 Result<int> run(const Context& context, const std::string& name) {
+  if (name.empty()) return run_all(context);
   TRY(check_root());
   const chain::Conflist network = TRY(find_network(context, name));
   const Reloaded reloaded = TRY(reload_lists(context, network));
@@ -67,9 +78,10 @@ Result<int> run(const Context& context, const std::string& name) {
 }  // namespace
 
 void register_network_reload(CLI::App& network, Context& context) {
-  CLI::App& command = *network.add_subcommand("reload", "Apply edited drop and allow lists to the VMs that run");
+  CLI::App& command =
+      *network.add_subcommand("reload", "Put a network's rules (or all networks') into force again, with edited lists");
   const auto name = std::make_shared<std::string>();
-  command.add_option("NAME", *name, "The network's, or a running host group's name")->required();
+  command.add_option("NAME", *name, "The network's, or a running host group's name; none: all that have VMs");
   command.footer(kExplanation);
   command.callback([&context, name] { context.action = [&context, name] { return run(context, *name); }; });
 }

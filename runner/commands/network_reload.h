@@ -1,5 +1,5 @@
 #pragma once
-// slicer-run network reload NAME: edited lists for the VMs that run.
+// slicer-run network reload [NAME]: edited lists for the VMs that run, and rules that another program took.
 
 #include "runner/commands/command.h"
 

@@ -32,6 +32,8 @@ void check_firewalls(const std::vector<CheckedNetwork>& networks, Findings& find
 void check_lan_ports(const std::vector<CheckedNetwork>& networks, Findings& findings);
 /// The host's rules of isolated networks, while there is an isolated VM.
 void check_isolation(Findings& findings);
+/// What each network with attachments has in the packet filter (masquerade, lists), by CHECK of one of them.
+void check_network_rules(const Settings& settings, Findings& findings);
 /// systemd-networkd and NetworkManager; beside `networks` those of host groups that have VMs.
 void check_link_managers(const Settings& settings, std::vector<CheckedNetwork> networks, Findings& findings);
 /// Pools against each other, the host's addresses and routes, and what is left in them; allocations without an owner.
