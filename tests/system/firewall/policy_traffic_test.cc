@@ -100,6 +100,24 @@ TEST_CASE("policy: the shipped filtered network reaches the internet and its gat
   check_all(one.netns(), join({expected, all_of(two.ip(), false)}));
 }
 
+TEST_CASE("policy: the shipped filtered network's lists on a network with IPv6 leave the internet, nothing private") {
+  const Host host;
+  const Surroundings around;
+  Chain chain;
+  const Json shipped = Json::parse(slicer::read_file(SLICER_CONFLISTS "/54-slicer-filtered.conflist").value());
+  chain.firewall.update(shipped["plugins"][1]);
+  const Vm one(chain, 1);
+  const std::vector<std::string> closed = {"fc00::9", "fd12:3456::9"};
+  for (const std::string& ip : closed) (void)must("ip addr add " + ip + "/128 dev lo nodad");
+  std::vector<std::unique_ptr<EchoServer>> servers;
+  for (const std::string& netns : {std::string(Host::netns()), around.internet.path()})
+    servers.push_back(std::make_unique<EchoServer>(netns, std::vector<uint16_t>{kPort}));
+  // The gateway of a network with addresses that are not private is none of the lists' business.
+  std::vector<Expected> expected = join({all_of(Surroundings::kInternet6, true), all_of("2001:db8:2::1", true)});
+  for (const std::string& ip : closed) expected = join({expected, all_of(ip, false)});
+  check_all(one.netns(), expected);
+}
+
 TEST_CASE("policy: drop 0.0.0.0/0 and allow one proxy leaves one proxy") {
   const Host host;
   const World world({{"drop", {"0.0.0.0/0"}}, {"allow", {std::string(Surroundings::kLanMachine) + ":7777"}}});

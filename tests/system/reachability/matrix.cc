@@ -61,11 +61,12 @@ class World {
       const auto pick = [&](const std::string& v4, const std::string& v6) { return family == 4 ? v4 : v6; };
       const std::string end = family == 4 ? "" : " (IPv6)";
       const std::string machine = around.machine.path();
-      all.push_back({.name = "internet" + end, .ip = pick(Surroundings::kInternet, Surroundings::kInternet6)});
-      all.push_back({.name = "own gateway" + end, .ip = one->gateway(family), .back_from = one->gateway_netns()});
+      const std::string internet = around.internet.path();
       const auto to = [&](const char* name, const std::string& ip, const std::string& netns, const char* back) {
         all.push_back({.name = name + end, .ip = ip, .back_from = netns, .back = back + end});
       };
+      to("internet", pick(Surroundings::kInternet, Surroundings::kInternet6), internet, "from the internet");
+      all.push_back({.name = "own gateway" + end, .ip = one->gateway(family), .back_from = one->gateway_netns()});
       to("host, LAN address", pick(Surroundings::kHost, Surroundings::kHost6), host, "from the host");
       to("host, other address", pick(kOtherAddress, kOtherAddress6), host, "from the host");
       to("host, DNATed port", pick(Surroundings::kHost, Surroundings::kHost6), machine, "from the LAN machine");
@@ -80,6 +81,7 @@ class World {
       };
       from("from the host", host, pick(Surroundings::kHost, Surroundings::kHost6), "host, LAN address");
       from("from the LAN machine", machine, pick(Surroundings::kLanMachine, Surroundings::kLanMachine6), "LAN machine");
+      from("from the internet", internet, pick(Surroundings::kInternet, Surroundings::kInternet6), "internet");
       from("from a VM of the same group", two->netns(), two->ip(family), "VM of the same group");
       from("from a VM of another group", other->netns(), other->ip(family), "VM of another group");
       from("from a bridge VM", bridge_vm->netns(), pick(bridge_vm->ip(), bridge_vm->ip6()), "bridge VM");
@@ -111,10 +113,19 @@ class World {
     }
   }
 
+  /// The LAN machine, and the whole way from the internet: as if the VM's address were a public one.
+  void route_from_outside(const std::string& ip, bool v6) const {
+    const std::string subnet = ip + (v6 ? "/128" : "/32");
+    around.route_to_vms(subnet);
+    (void)must("ip route add " + subnet + " via " + (v6 ? Surroundings::kHost6 : Surroundings::kHost),
+               around.router.path());
+    (void)must("ip route add " + subnet + " via " + (v6 ? "2001:db8:113::1" : "203.0.113.1"), around.internet.path());
+  }
+
   void route_back() const {
     for (const Subject* vm : {one.get()})
       for (const int family : {4, 6})
-        if (!vm->ip(family).empty()) around.route_to_vms(vm->ip(family) + (family == 4 ? "/32" : "/128"));
+        if (!vm->ip(family).empty()) route_from_outside(vm->ip(family), family == 6);
   }
 };
 
@@ -203,7 +214,8 @@ const std::vector<std::string>& rows() {
       for (const char* name :
            {"internet", "own gateway", "host, LAN address", "host, other address", "host, DNATed port", "LAN machine",
             "VM of the same group", "VM of another group", "bridge VM", "169.254.169.254", "from the host",
-            "from the LAN machine", "from a VM of the same group", "from a VM of another group", "from a bridge VM"})
+            "from the LAN machine", "from the internet", "from a VM of the same group", "from a VM of another group",
+            "from a bridge VM"})
         names.push_back(name + end);
     return names;
   }();

@@ -323,6 +323,30 @@ TEST_CASE("runner vm new: lists of one VM are its own, and a reload of the netwo
   CHECK(lists("demo-1")["shared"] == true);
 }
 
+TEST_CASE("runner vm new GROUP --drop: the VM has lists of its own, the group's others keep theirs") {
+  const GroupHost machine;
+  write_text(kFile, groups_text(group_text("vm", 1, std::string(kBridgeGroup) + "        drop: [198.51.100.3]\n")));
+  REQUIRE(Runner::run(std::string("up -d ") + kFile).ok());
+  const Outcome made = Runner::run("vm new vm --drop 203.0.113.9:80,203.0.113.128/25");
+  INFO(made.out << made.err);
+  REQUIRE(made.ok());
+  const auto lists = [](const std::string& name) {
+    return Json::parse(Runner::run("vm firewall " + name + " --json").out);
+  };
+  const Json own = Json::array({{{"destination", "203.0.113.9"}, {"ports", "80"}, {"verdict", "drop"}},
+                                {{"destination", "203.0.113.128/25"}, {"verdict", "drop"}}});
+  const auto check_all = [&] {
+    CHECK(lists("vm-1")["lists"] == Json::array({{{"destination", "198.51.100.3"}, {"verdict", "drop"}}}));
+    CHECK(lists("vm-2")["lists"] == own);
+    CHECK(lists("vm-2")["shared"] == false);
+  };
+  check_all();
+  CHECK(Runner::run("network reload").ok());
+  check_all();
+  CHECK(Runner::run("vm new vm --drop 203.0.113.9/24").err.starts_with("slicer-run: --drop: "));
+  CHECK(Runner::run("down vm").ok());
+}
+
 TEST_CASE("runner vm firewall: of an isolated VM, its own counters, network reload: each namespace's table") {
   const GroupHost machine;
   const auto with = [](const std::string& lists) {
