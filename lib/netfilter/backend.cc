@@ -21,6 +21,13 @@ Result<std::unique_ptr<Backend>> make_backend_for(std::string_view key, std::str
   return make_chosen_backend(TRY(parse_backend_name(key, name)));
 }
 
+std::string loss_text(const std::string& network) {
+  return fmt::format(
+      "another program took rules of ours from the packet filter: those of network '{}' are back, and "
+      "`slicer-run network reload` puts back those of all networks",
+      network);
+}
+
 std::unique_ptr<Backend> make_backend(BackendName name, std::optional<bool> legacy_tables) {
   return make_chosen_backend(name, legacy_tables);
 }

@@ -43,6 +43,18 @@ struct PoliciesInForce {
 /// Asked about a VM's vm_mark().
 using VmFilter = std::function<bool(const std::string& mark)>;
 
+/// Tells rules that were never made from such as another program took. Costs nothing where they stand: only who has to
+/// write constant rules asks. Attachments that rules must precede are made after them, so one that was there before
+/// ours were missing is a proof.
+struct LossWatch {
+  /// Is there an attachment for which the missing rules must have stood? `everything`: no rule of ours is in nf_tables
+  /// at all, so one of any network proves it. Empty: nobody can tell.
+  std::function<Result<bool>(bool everything)> evidence = {};
+  bool lost = false;  ///< the answer; what the call is about stands again
+};
+/// What to tell on stderr, with the way to bring back the rest.
+std::string loss_text(const std::string& network);
+
 /// Constant rules of networks in the network namespace of this process. Every call opens what it needs and closes it.
 /// Common errors: kSystem (EPERM: no CAP_NET_ADMIN), kUnsupportedKernel (no nf_tables, no legacy tables, or a part of
 /// them), kBusy (the xtables lock).
@@ -58,7 +70,8 @@ class Backend {
   /// that parallel callers never make a rule twice. Other programs'
   /// tables keep every byte, but for the openings in a FORWARD that drops (docs/slicer-firewall.md).
   /// Errors: kExists (a chain of our name that is none of ours), kBusy (the ruleset changes all the time).
-  virtual Result<void> ensure(const NetworkRules& rules) = 0;
+  Result<void> ensure(const NetworkRules& rules) { return ensure_watched(rules, nullptr); }
+  virtual Result<void> ensure_watched(const NetworkRules& rules, LossWatch* watch) = 0;
 
   /// Do they stand? Error: kMismatch, naming what is missing.
   virtual Result<void> check(const NetworkRules& rules) = 0;

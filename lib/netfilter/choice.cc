@@ -19,16 +19,16 @@ class Chosen final : public Backend {
       : name_(name), legacy_(legacy_tables ? *legacy_tables : legacy_tables_exist()) {}
 
   // What an earlier "backend" left goes when its successor stands: nothing is open meanwhile.
-  Result<void> ensure(const NetworkRules& rules) override {
+  Result<void> ensure_watched(const NetworkRules& rules, LossWatch* watch) override {
     const bool legacy = TRY(is_in_iptables(rules.network));
     const Result<NetworkParts> found = find_left(rules, legacy);
     const NetworkParts left = found.value_or(NetworkParts{});
     if (left.policy) {
       NetworkRules whole = rules;
       TRY(take_vms_along(whole, legacy ? *nftables_ : *iptables_));
-      TRY(legacy ? ensure_in_iptables(whole) : ensure_in_nftables(whole));
+      TRY(legacy ? ensure_in_iptables(whole, watch) : ensure_in_nftables(whole, watch));
     } else {
-      TRY(legacy ? ensure_in_iptables(rules) : ensure_in_nftables(rules));
+      TRY(legacy ? ensure_in_iptables(rules, watch) : ensure_in_nftables(rules, watch));
     }
     if (!found) return std::unexpected(found.error());  // what stands is right, but something may be left
     return leave(rules.network, left, legacy);
@@ -71,17 +71,17 @@ class Chosen final : public Backend {
   }
 
  private:
-  Result<void> ensure_in_nftables(const NetworkRules& rules) {
-    TRY(nftables_->ensure(rules));
+  Result<void> ensure_in_nftables(const NetworkRules& rules, LossWatch* watch) {
+    TRY(nftables_->ensure_watched(rules, watch));
     if (!legacy_) return {};
     TRY(where_libiptc_is(list_in_legacy(listed(rules))));
     if (!rules.forward) return {};
     return where_libiptc_is(ensure_legacy_opening(rules.network, *rules.forward));
   }
 
-  Result<void> ensure_in_iptables(const NetworkRules& rules) {
+  Result<void> ensure_in_iptables(const NetworkRules& rules, LossWatch* watch) {
     legacy_ = true;  // from here on there may be something to remove
-    TRY(iptables_->ensure(rules));
+    TRY(iptables_->ensure_watched(rules, watch));
     if (rules.policy && rules.policy->ingress != Ingress::kOpen) TRY(list_in_legacy(TRY(nft_listed_bridges())));
     return in_nftables_too(rules, &Backend::ensure);
   }
@@ -95,6 +95,9 @@ class Chosen final : public Backend {
     if (!parts) return parts;
     parts->masquerade = parts->masquerade && masquerades(rules);
     parts->policy = parts->policy && rules.policy.has_value();
+    parts->forward = parts->forward && rules.forward.has_value();
+    parts->within = parts->within && (rules.closed_bridge || (rules.forward && rules.forward->bridge.empty()));
+    parts->segregation = parts->segregation && rules.policy && rules.policy->segregated;
     return parts;
   }
 
@@ -122,8 +125,8 @@ class Chosen final : public Backend {
       TRY(other.remove_vms(network, [](const std::string&) { return true; }));
       TRY(other.ensure({.network = network, .policy = PolicyRules{}}));
     }
-    if (!left.masquerade) return {};
-    return legacy ? remove_nft_masquerade(network) : remove_legacy_masquerade(network);
+    if (!left.masquerade && !left.forward && !left.within && !left.segregation) return {};
+    return legacy ? remove_nft_parts(network, left) : remove_legacy_parts(network, left);
   }
 
   Result<bool> is_in_iptables(const std::string& network) {

@@ -88,12 +88,40 @@ Result<std::string> differing_policy(const NetworkRules& rules) {
   return std::string();
 }
 
+/// Constant rules are missing: did they stand before? `iptables -F` leaves our chains, empty and hooked in nowhere.
+Result<bool> were_taken(const IptImage& standing, const IptChange& change, const std::string& network,
+                        const LossWatch& watch) {
+  bool missing = false;
+  for (const IptPart part : {IptPart::kMasquerade, IptPart::kForward, IptPart::kEgress, IptPart::kWithin}) {
+    const std::string chain = ipt_chain(part, network);
+    const auto leads_there = [&](const IptHooked& hook) { return hook.rule.target == chain; };
+    if (std::ranges::none_of(change.hooked, leads_there)) continue;
+    if (standing.chains.contains(chain)) return true;
+    missing = true;
+  }
+  return missing && watch.evidence ? watch.evidence(false) : Result<bool>(false);
+}
+
 class Iptables final : public Backend {
  public:
-  Result<void> ensure(const NetworkRules& rules) override {
-    const auto plan = [&](const IptImage& standing) { return plan_rules(standing, rules); };
-    return change_places(wanted_places(rules), plan)
-        .context(fmt::format("write the rules of network '{}'", rules.network));
+  Result<void> ensure_watched(const NetworkRules& rules, LossWatch* watch) override {
+    // A place that is to change is read once more under the lock: that reading counts.
+    std::map<IptTable, std::map<Family, bool>> lost;
+    Result<void> unknown;
+    const auto plan = [&](const IptImage& standing) {
+      IptChange change = plan_rules(standing, rules);
+      if (watch == nullptr) return change;
+      const Result<bool> taken = were_taken(standing, change, rules.network, *watch);
+      if (!taken) unknown = std::unexpected(taken.error());
+      lost[standing.table][standing.family] = taken.value_or(false);
+      return change;
+    };
+    TRY(change_places(wanted_places(rules), plan)
+            .context(fmt::format("write the rules of network '{}'", rules.network)));
+    TRY(std::move(unknown));
+    for (const auto& [table, families] : lost)
+      for (const auto& [family, taken] : families) watch->lost = watch->lost || taken;
+    return {};
   }
 
   Result<void> check(const NetworkRules& rules) override {

@@ -157,7 +157,7 @@ std::vector<IptRule> forward_rules(const NetworkRules& rules, addr::Family famil
 
 std::vector<IptRule> within_rules(const NetworkRules& rules, addr::Family family) {
   if (!rules.closed_bridge) return of_own_chain(rules, family, routed_chain_name(rules.network));
-  return of_own_chain(rules, family, "within-" + name_part(rules.network));
+  return of_own_chain(rules, family, within_chain_name(rules.network));
 }
 
 std::vector<IptRule> ingress_chain_rules(const NetworkRules& rules, addr::Family family) {

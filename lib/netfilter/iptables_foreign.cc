@@ -113,17 +113,32 @@ Result<NetworkParts> parts_in_legacy(const std::string& network) {
   TRY(look_at_tables([&](Family, IptTable table, const IptSession& session) {
     const auto has = [&](IptPart part) { return session.has_chain(ipt_chain(part, network)); };
     if (table == IptTable::kNat) parts.masquerade = parts.masquerade || has(IptPart::kMasquerade);
-    if (table == IptTable::kMangle) parts.policy = parts.policy || has(IptPart::kEgress) || has(IptPart::kIngress);
+    if (table == IptTable::kFilter) parts.forward = parts.forward || has(IptPart::kForward);
+    if (table != IptTable::kMangle) return;
+    parts.policy = parts.policy || has(IptPart::kEgress) || has(IptPart::kIngress);
+    parts.within = parts.within || has(IptPart::kWithin);
+    parts.segregation = parts.segregation || has(IptPart::kDetection) || has(IptPart::kRedirects);
   }));
   return parts;
 }
 
-Result<void> remove_legacy_masquerade(const std::string& network) {
-  std::vector<IptPlace> places;
-  for (const Family family : kFamilies)
-    if (is_in_use(family, IptTable::kNat)) places.push_back({.table = IptTable::kNat, .family = family});
-  return change_places(
-      places, [&](const IptImage& standing) { return plan_part_removal(standing, network, IptPart::kMasquerade); });
+Result<void> remove_legacy_parts(const std::string& network, const NetworkParts& parts) {
+  const auto remove = [&](IptTable table, IptPart part) -> Result<void> {
+    std::vector<IptPlace> places;
+    for (const Family family : kFamilies) {
+      if (!is_in_use(family, table)) continue;
+      // The opening of a network that stands in nftables.
+      if (part == IptPart::kForward && TRY(IptSession::open(family, table))->drops_by_default(kForwardChain)) continue;
+      places.push_back({.table = table, .family = family});
+    }
+    return change_places(places, [&](const IptImage& standing) { return plan_part_removal(standing, network, part); });
+  };
+  if (parts.masquerade) TRY(remove(IptTable::kNat, IptPart::kMasquerade));
+  if (parts.forward) TRY(remove(IptTable::kFilter, IptPart::kForward));
+  if (parts.within) TRY(remove(IptTable::kMangle, IptPart::kWithin));
+  if (!parts.segregation) return {};
+  TRY(remove(IptTable::kMangle, IptPart::kDetection));
+  return remove(IptTable::kMangle, IptPart::kRedirects);
 }
 
 Result<std::vector<ForeignFirewall>> find_legacy_firewalls() {

@@ -21,9 +21,10 @@ Result<std::vector<std::string>> legacy_tables_of_others();
 /// Has the network chains there?
 Result<bool> is_network_in_legacy(const std::string& network);
 
-/// Has it a policy there, or masquerade?
+/// Which parts of its rules are there?
 Result<NetworkParts> parts_in_legacy(const std::string& network);
-Result<void> remove_legacy_masquerade(const std::string& network);
+/// Takes their chains away, but for the policy's, and for the opening of a FORWARD that drops.
+Result<void> remove_legacy_parts(const std::string& network, const NetworkParts& parts);
 
 /// As find_foreign_firewalls(), of the legacy tables.
 Result<std::vector<ForeignFirewall>> find_legacy_firewalls();

@@ -87,9 +87,9 @@ std::vector<addr::IpRange> closed_to_isolated(std::span<const addr::Ip> host_add
 }
 
 Result<void> ensure_isolation(IsolationLock& lock, BackendName place, bool legacy_tables,
-                              const std::function<Result<std::vector<ListedBridge>>()>& own_bridges) {
+                              const std::function<Result<std::vector<ListedBridge>>()>& own_bridges, LossWatch* watch) {
   const auto own = [&]() -> Result<std::vector<MarkedBridge>> { return marked(TRY(own_bridges())); };
-  if (place != BackendName::kIptables && !legacy_tables) return ensure_nft_isolation(own);
+  if (place != BackendName::kIptables && !legacy_tables) return ensure_nft_isolation(own, watch);
   Standing standing = TRY(find_standing());
   if (standing.nowhere() && place == BackendName::kIptables) {
     // Two first ADDs with different backends would else both make them, and an opening stand in one of them alone.
@@ -98,11 +98,13 @@ Result<void> ensure_isolation(IsolationLock& lock, BackendName place, bool legac
   }
   if (standing.legacy || (standing.nowhere() && place == BackendName::kIptables))
     TRY(ensure_legacy_isolation([&]() -> Result<std::vector<MarkedBridge>> {
+      if (watch != nullptr && watch->evidence) watch->lost = TRY(watch->evidence(false));
       std::vector<MarkedBridge> bridges = TRY(own());
       std::ranges::move(TRY(nft_listed_bridges()), std::back_inserter(bridges));
       return bridges;
     }));
-  if (standing.nftables || (standing.nowhere() && place != BackendName::kIptables)) TRY(ensure_nft_isolation(own));
+  if (standing.nftables || (standing.nowhere() && place != BackendName::kIptables))
+    TRY(ensure_nft_isolation(own, watch));
   return {};
 }
 

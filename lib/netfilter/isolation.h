@@ -62,8 +62,10 @@ struct ListedBridge {
 ///   sl*, no bridge in the set `bridges`, not 169.254.0.0/16; IPv4 only
 ///   to isolated links: replies only, forwarded and from the host itself
 /// Errors: kExists (a chain of our name on another hook), kBusy, kSystem, kUnsupportedKernel.
+/// `watch` is asked when something is missing; `everything`: the set `bridges`, too.
 Result<void> ensure_isolation(IsolationLock& lock, BackendName place, bool legacy_tables,
-                              const std::function<Result<std::vector<ListedBridge>>()>& own_bridges);
+                              const std::function<Result<std::vector<ListedBridge>>()>& own_bridges,
+                              LossWatch* watch = nullptr);
 /// `bridges` are in the set, too, whatever network they are there for. Error: kMismatch, naming what is missing.
 Result<void> check_isolation(const std::vector<ListedBridge>& bridges = {});
 /// Takes them back, with what they opened; the set `bridges` stays. The caller makes sure, under an IsolationLock, that

@@ -201,7 +201,7 @@ Result<bool> stands_in_nftables() {
   return found;
 }
 
-Result<void> ensure_nft_isolation(const std::function<Result<std::vector<MarkedBridge>>()>& bridges) {
+Result<void> ensure_nft_isolation(const std::function<Result<std::vector<MarkedBridge>>()>& bridges, LossWatch* watch) {
   constexpr std::string_view kAction = "write the rules of isolated networks";
   const std::vector<IsolationRule> rules = constant_rules();
   NftSession session = TRY(NftSession::open());
@@ -211,11 +211,14 @@ Result<void> ensure_nft_isolation(const std::function<Result<std::vector<MarkedB
     const std::vector<Fault> faults = TRY(find_faults(standing, rules));
     if (faults.empty() && standing.bridges_set && standing.open_set) return {};
     const std::vector<MarkedBridge> listed = TRY(bridges());
+    const bool lost = watch != nullptr && watch->evidence && TRY(watch->evidence(!standing.bridges_set));
     MessageBuffer batch;
     batch.begin_batch(standing.generation);
     put_repairs(batch, standing, faults, rules, listed);
     batch.end_batch();
-    if (TRY(session.commit(batch).context(kAction)) == Commit::kDone) return {};
+    if (TRY(session.commit(batch).context(kAction)) != Commit::kDone) continue;
+    if (watch != nullptr) watch->lost = lost;
+    return {};
   }
   return restless(kAction);
 }

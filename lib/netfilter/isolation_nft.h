@@ -13,7 +13,8 @@ namespace slicer::netfilter {
 Result<bool> stands_in_nftables();
 
 /// As ensure_isolation(), check_isolation() and remove_isolation(), for this backend.
-Result<void> ensure_nft_isolation(const std::function<Result<std::vector<MarkedBridge>>()>& bridges);
+Result<void> ensure_nft_isolation(const std::function<Result<std::vector<MarkedBridge>>()>& bridges,
+                                  LossWatch* watch = nullptr);
 Result<void> check_nft_isolation();
 Result<bool> remove_nft_isolation();
 

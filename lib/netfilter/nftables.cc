@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <map>
 #include <utility>
 
 #include "lib/netfilter/foreign_chain.h"
+#include "lib/netfilter/isolation_rule.h"
 #include "lib/netfilter/nft_codec.h"
 #include "lib/netfilter/nft_removal.h"
 #include "lib/netfilter/policy_glance.h"
@@ -27,8 +29,10 @@ struct ChainGap {
   Chain chain = {};
   bool absent = true;
   bool policy_drops = false;
+  size_t standing = 0;  ///< rules in it, of whatever kind
   std::vector<Rule> missing = {};
   [[nodiscard]] bool closed() const { return !absent && !policy_drops && missing.empty(); }
+  [[nodiscard]] bool emptied() const { return !absent && standing == 0; }
 };
 
 /// What a foreign chain lacks.
@@ -133,8 +137,11 @@ class Survey {
 
   void take_rule(const StandingRule& standing) {
     policy_.take_rule(standing);
-    for (ChainGap& gap : gaps_.chains)
-      if (standing.place == own_place(gap.chain.name)) strike(gap.missing, *standing.rule);
+    for (ChainGap& gap : gaps_.chains) {
+      if (standing.place != own_place(gap.chain.name)) continue;
+      ++gap.standing;
+      strike(gap.missing, *standing.rule);
+    }
     for (ForeignTarget& target : foreign_)
       if (standing.place == target.forward || standing.place == target.user) strike(target.openings, *standing.rule);
   }
@@ -237,6 +244,23 @@ Result<std::string> differing_policy(NftSession& session, const NetworkRules& ru
   return std::string();
 }
 
+Result<bool> has_own_table(NftSession& session) {
+  MessageBuffer question;
+  (void)ask_table(question, kTable);
+  bool found = false;
+  (void)TRY(
+      session.ask(question, [&](uint32_t, const nlmsghdr* message) { found = found || is_table_answer(message); }));
+  return found;
+}
+
+/// Constant rules are missing: did they stand before? Nobody leaves a chain without any rule.
+Result<bool> were_taken(NftSession& session, const Gaps& gaps, const LossWatch& watch) {
+  if (std::ranges::any_of(gaps.chains, &ChainGap::emptied)) return true;
+  const bool missing = gaps.bridge_absent || !std::ranges::all_of(gaps.chains, &ChainGap::closed);
+  if (!missing || !watch.evidence) return false;
+  return watch.evidence(!TRY(has_own_table(session)));
+}
+
 std::unexpected<Error> ruleset_restless(const std::string& network) {
   return fail(Kind::kBusy,
               fmt::format("write the rules of network '{}': another program changed the ruleset {} times in a row",
@@ -262,12 +286,14 @@ Result<void> change(const std::string& network, const char* action, const Put& p
 
 class Nftables final : public Backend {
  public:
-  Result<void> ensure(const NetworkRules& rules) override {
+  Result<void> ensure_watched(const NetworkRules& rules, LossWatch* watch) override {
     NftSession session = TRY(NftSession::open());
     for (int round = 0; round < kMaxRounds; ++round) {
       const Gaps gaps = TRY(Survey(session, rules).run());
       if (gaps.interrupted) continue;
       if (gaps.closed()) return {};
+      // Asked between reading and writing: whose rules came meanwhile, and his attachment after them, fails the commit.
+      const bool lost = watch != nullptr && TRY(were_taken(session, gaps, *watch));
       MessageBuffer batch;
       batch.begin_batch(gaps.generation);
       put_gaps(batch, gaps, rules);
@@ -275,7 +301,9 @@ class Nftables final : public Backend {
       batch.end_batch();
       const Commit outcome =
           TRY(session.commit(batch).context(fmt::format("write the rules of network '{}'", rules.network)));
-      if (outcome == Commit::kDone) return {};
+      if (outcome != Commit::kDone) continue;
+      if (watch != nullptr) watch->lost = lost;
+      return {};
     }
     return ruleset_restless(rules.network);
   }
@@ -352,27 +380,41 @@ Result<bool> is_network_in_nftables(const std::string& network) {
 
 Result<NetworkParts> parts_in_nftables(const std::string& network) {
   NftSession session = TRY(NftSession::open());
-  const std::string masquerade = chain_name(Hook::kPostroutingNat, network);
   NetworkParts parts;
+  const std::map<std::string, bool*> chains{{chain_name(Hook::kPostroutingNat, network), &parts.masquerade},
+                                            {egress_chain(network), &parts.policy},
+                                            {same_bridge_chain(network), &parts.policy},
+                                            {isolated_chain(network), &parts.policy},
+                                            {within_chain_name(network), &parts.within},
+                                            {routed_chain_name(network), &parts.within},
+                                            {detection_chain(network), &parts.segregation},
+                                            {redirects_chain(network), &parts.segregation}};
   MessageBuffer question;
-  for (const std::string& chain :
-       {masquerade, egress_chain(network), same_bridge_chain(network), isolated_chain(network)})
-    ask_chain(question, own_place(chain));
+  for (const auto& [chain, part] : chains) ask_chain(question, own_place(chain));
   (void)TRY(session.ask(question, [&](uint32_t, const nlmsghdr* message) {
-    const std::optional<StandingChain> chain = read_chain(message);
-    if (!chain) return;
-    (chain->place.chain == masquerade ? parts.masquerade : parts.policy) = true;
+    if (const std::optional<StandingChain> chain = read_chain(message)) *chains.at(chain->place.chain) = true;
   }));
   return parts;
 }
 
-Result<void> remove_nft_masquerade(const std::string& network) {
-  const ChainPlace place = own_place(chain_name(Hook::kPostroutingNat, network));
-  return change(network, "remove the masquerade of network", [&](NftSession&, MessageBuffer& batch) -> Result<Change> {
-    if (!TRY(parts_in_nftables(network)).masquerade) return Change::kNone;
-    delete_chain(batch, place);
-    return Change::kWrite;
-  });
+Result<void> remove_nft_parts(const std::string& network, const NetworkParts& parts) {
+  std::vector<std::string> wanted;
+  if (parts.masquerade) wanted.push_back(chain_name(Hook::kPostroutingNat, network));
+  if (parts.within) wanted.insert(wanted.end(), {within_chain_name(network), routed_chain_name(network)});
+  if (parts.segregation) wanted.insert(wanted.end(), {detection_chain(network), redirects_chain(network)});
+  return change(network, "remove rules of the earlier backend of network",
+                [&](NftSession& session, MessageBuffer& batch) -> Result<Change> {
+                  MessageBuffer question;
+                  for (const std::string& chain : wanted) ask_chain(question, own_place(chain));
+                  bool any = false;
+                  (void)TRY(session.ask(question, [&](uint32_t, const nlmsghdr* message) {
+                    const std::optional<StandingChain> chain = read_chain(message);
+                    if (!chain) return;
+                    delete_chain(batch, chain->place);
+                    any = true;
+                  }));
+                  return any ? Change::kWrite : Change::kNone;
+                });
 }
 
 std::unique_ptr<Backend> make_nftables_backend() { return std::make_unique<Nftables>(); }

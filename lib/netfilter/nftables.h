@@ -17,9 +17,13 @@ Result<bool> is_network_in_nftables(const std::string& network);
 struct NetworkParts {
   bool masquerade = false;
   bool policy = false;
+  bool forward = false;      ///< the legacy tables' alone: nftables keeps it for networks of both
+  bool within = false;       ///< portIsolation; of a routed network: isolated VMs out
+  bool segregation = false;  ///< what a segregated bridge needs beside the lists
 };
 /// Which of them stand in table `inet slicer`. One question.
 Result<NetworkParts> parts_in_nftables(const std::string& network);
-Result<void> remove_nft_masquerade(const std::string& network);
+/// Takes the chains of these parts away, but for the policy's. Absent ones are success.
+Result<void> remove_nft_parts(const std::string& network, const NetworkParts& parts);
 
 }  // namespace slicer::netfilter

@@ -152,6 +152,8 @@ std::string chain_name(Hook hook, const std::string& network) {
 
 std::string routed_chain_name(const std::string& network) { return "routed-" + name_part(network); }
 
+std::string within_chain_name(const std::string& network) { return "within-" + name_part(network); }
+
 std::vector<Chain> own_chains(const NetworkRules& rules) {
   const std::string mark = network_mark(rules.network);
   std::vector<Chain> chains;
@@ -168,7 +170,7 @@ std::vector<Chain> own_chains(const NetworkRules& rules) {
                           {.field = Field::kFrameTo, .mac = mac}},
               .verdict = Verdict::kDrop,
               .comment = mark};
-    chains.push_back({.name = "within-" + name_part(rules.network),
+    chains.push_back({.name = within_chain_name(rules.network),
                       .hook = Hook::kForward,
                       .comment = mark,
                       .rules = {std::move(rule)}});

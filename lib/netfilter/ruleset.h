@@ -142,6 +142,9 @@ std::string chain_name(Hook hook, const std::string& network);
 /// "routed-NETWORK": what closes a network without a bridge to isolated VMs.
 std::string routed_chain_name(const std::string& network);
 
+/// "within-NETWORK": portIsolation.
+std::string within_chain_name(const std::string& network);
+
 /// The chains that stand for `rules` in our own table, in a fixed order; rules sorted, without duplicates.
 std::vector<Chain> own_chains(const NetworkRules& rules);
 

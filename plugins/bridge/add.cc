@@ -67,6 +67,7 @@ Result<bool> is_repeated(Call& call) {
 Result<cni::CniResult> repeat(Call& call) {
   const Bridge bridge = TRY(check_bridge(call));
   TRY(ensure_network_rules(call, bridge, *call.request.conf.prev_result));
+  TRY(ensure_forwarding(call, *call.request.conf.prev_result));
   return *call.request.conf.prev_result;
 }
 
@@ -88,8 +89,10 @@ Result<cni::CniResult> add(const cni::Request& request) {
   undo_network_rules(call, bridge, undo);
   TRY(ensure_vlan_gateway(call, bridge, undo));
   TRY(ensure_gateway(call, bridge, gateway_addresses(result, call.config), undo));
-  Attached attached = TRY(attach_or_explain(call, bridge, result, undo));
+  // Before any link of the attachment: where one stands the rules have stood.
   TRY(ensure_network_rules(call, bridge, result));
+  Attached attached = TRY(attach_or_explain(call, bridge, result, undo));
+  TRY(ensure_forwarding(call, result));
   result.interfaces = std::move(attached.interfaces);
   for (cni::IpConfig& ip : result.ips) ip.interface = attached.guest;
   undo.commit();

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "lib/base/log.h"
 #include "lib/net/bridge_port.h"
 #include "lib/net/sysctl.h"
 #include "lib/netfilter/backend.h"
@@ -27,6 +28,18 @@ bool has_family(const cni::CniResult& result, addr::Family family) {
                      [&](const cni::IpConfig& ip) { return ip.address.family() == family; });
 }
 
+/// Links of attachments, which are made after the rules. `everything`: of any network.
+Result<bool> has_attachments(Call& call, bool everything) {
+  const std::string prefix = everything ? cni::network_alias("") : call.attachment.alias_prefix();
+  // Isolated ones may have all their rules in the legacy tables.
+  const bool no_isolated = everything && netfilter::has_legacy_tables();
+  for (const net::Link& link : TRY(net::list_links(call.host, ""))) {
+    if (!link.alias.starts_with(prefix) || link.alias.find('/') == std::string::npos) continue;
+    if (!no_isolated || !link.name.starts_with(netfilter::kIsolatedLinks)) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 void undo_network_rules(Call& call, const Bridge& bridge, Undo& undo) {
@@ -39,7 +52,14 @@ void undo_network_rules(Call& call, const Bridge& bridge, Undo& undo) {
 
 Result<void> ensure_network_rules(Call& call, const Bridge& bridge, const cni::CniResult& result) {
   const auto backend = TRY(netfilter::make_backend_for("ipMasqBackend", call.config.masq_backend));
-  TRY(backend->ensure(rules_of(call, bridge, result)));
+  // The attachment of a repeated ADD proves nothing: whoever repeats it knows.
+  netfilter::LossWatch watch{.evidence = [&call](bool everything) { return has_attachments(call, everything); }};
+  TRY(backend->ensure_watched(rules_of(call, bridge, result), call.request.conf.prev_result ? nullptr : &watch));
+  if (watch.lost) log_line(netfilter::loss_text(call.attachment.network));
+  return {};
+}
+
+Result<void> ensure_forwarding(const Call& call, const cni::CniResult& result) {
   if (!call.config.is_gateway) return {};
   for (const addr::Family family : {addr::Family::kIpv4, addr::Family::kIpv6})
     if (has_family(result, family)) TRY(net::ensure_forwarding(nullptr, family, net::kSysctlFile));

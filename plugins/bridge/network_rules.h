@@ -10,8 +10,11 @@ namespace slicer::bridge {
 /// ensure_bridge(), so that this runs when the call's own ports, the guest's and a VLAN gateway's, are gone again.
 void undo_network_rules(Call& call, const Bridge& bridge, Undo& undo);
 
-/// Makes the constant rules and the forwarding sysctls stand; when they do, this writes nothing.
+/// Makes the constant rules stand, and tells when another program took them; when they do, this writes nothing. Before
+/// any link of the attachment is made.
 Result<void> ensure_network_rules(Call& call, const Bridge& bridge, const cni::CniResult& result);
+/// The same for the forwarding sysctls of a gateway. Last, for nothing takes them back.
+Result<void> ensure_forwarding(const Call& call, const cni::CniResult& result);
 
 /// CHECK. Error: kMismatch.
 Result<void> check_network_rules(Call& call, const Bridge& bridge, const cni::CniResult& result);

@@ -304,7 +304,10 @@ Result<cni::CniResult> add(const cni::Request& request) {
       return {};
     });
   TRY(close_ends(call));
-  if (rules) TRY(call.backend->ensure(*rules));
+  netfilter::LossWatch watch;  // who else is attached may not have come to slicer-firewall yet
+  const bool repeated = request.conf.raw.contains(cni::kRepeatedKey);
+  if (rules) TRY(call.backend->ensure_watched(*rules, repeated ? nullptr : &watch));
+  if (watch.lost) log_line(netfilter::loss_text(call.config.network));
   undo.commit();
   return call.result;
 }

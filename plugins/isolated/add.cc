@@ -27,12 +27,12 @@ cni::CniResult result_of(const Call& call, const HostEnd& end, const GuestPlan& 
   return result;
 }
 
-/// Under the lock: `slicer-run network rm` takes the rules back where there is no link. Nothing passes it yet.
+/// Under the lock: `slicer-run network rm` takes the rules back where there is no link. The rules come first: where a
+/// link stands they have stood.
 Result<HostEnd> add_guarded_host_end(Call& call, Undo& undo) {
   auto lock = TRY(netfilter::IsolationLock::acquire(netfilter::IsolationLock::Use::kAdd));
-  const HostEnd end = TRY(add_host_end(call, undo));
   TRY(ensure_host_rules(call, lock));
-  return end;
+  return add_host_end(call, undo);
 }
 
 /// `slicer-run network reload`, after somebody emptied the packet filter. An ADD that a runtime begins has no

@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include "lib/base/log.h"
 #include "lib/net/guest_bridge.h"
 #include "lib/net/neighbour.h"
 #include "lib/net/netns_find.h"
@@ -21,6 +22,16 @@ Result<std::vector<netfilter::ListedBridge>> list_bridges(net::RouteSocket& host
     if (all || bridge.has_guests)
       bridges.push_back({.name = std::move(bridge.link), .network = std::move(bridge.network)});
   return bridges;
+}
+
+/// An isolated VM of any network, or where not even the set of bridges is left, a bridge with VMs.
+Result<bool> has_attachments(Call& call, bool everything) {
+  if (!TRY(net::list_links(call.host, netfilter::kIsolatedLinks)).empty()) return true;
+  return everything && !TRY(list_bridges(call.host, false)).empty();
+}
+
+void tell_of_loss(const Call& call, const netfilter::LossWatch& watch) {
+  if (watch.lost) log_line(netfilter::loss_text(call.attachment.network));
 }
 
 net::Route guest_route(int device, const addr::Ip& guest) {
@@ -53,13 +64,22 @@ Result<void> ensure_host_rules(Call& call, netfilter::IsolationLock& lock) {
   const bool legacy = netfilter::has_legacy_tables();
   call.place = TRY(netfilter::place_of_network(call.config.backend, call.attachment.network, legacy));
   call.legacy_tables = legacy || call.place == netfilter::BackendName::kIptables;
-  return netfilter::ensure_isolation(lock, call.place, legacy, [&call] { return list_bridges(call.host, true); });
+  netfilter::LossWatch watch{.evidence = [&call](bool everything) { return has_attachments(call, everything); }};
+  TRY(netfilter::ensure_isolation(
+      lock, call.place, legacy, [&call] { return list_bridges(call.host, true); },
+      call.request.conf.prev_result ? nullptr : &watch));
+  tell_of_loss(call, watch);
+  return {};
 }
 
 Result<void> ensure_network_rules(Call& call, const addr::Cidr& range) {
   TRY(net::ensure_forwarding(nullptr, kFamily, net::kSysctlFile));
   if (!call.config.ip_masq) return {};
-  return masquerade_backend(call)->ensure(network_rules(call, range));
+  netfilter::LossWatch watch;  // other attachments have links before they have masquerade
+  TRY(masquerade_backend(call)->ensure_watched(network_rules(call, range),
+                                               call.request.conf.prev_result ? nullptr : &watch));
+  tell_of_loss(call, watch);
+  return {};
 }
 
 Result<HostEnd> add_host_end(Call& call, Undo& undo) {

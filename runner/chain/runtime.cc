@@ -219,7 +219,9 @@ Result<void> Runtime::repeat_add(const Conflist& network, const PluginConf& plug
   if (prev_result.is_null())
     return fail(Kind::kNotFound, fmt::format("find the result of '{}' on network '{}': it is not in the cache",
                                              attachment.container_id, network.name));
-  const std::string config = cni::dump_json(attachment_config(network, plugin, attachment, prev_result));
+  Json repeated = attachment_config(network, plugin, attachment, prev_result);
+  repeated[cni::kRepeatedKey] = true;
+  const std::string config = cni::dump_json(repeated);
   TRY(call(network.name, plugin.type, Command::kAdd, attachment, config));
   if (TRY(cache_.load(key_of(network, attachment)))) return {};
   TRY(call(network.name, plugin.type, Command::kDel, attachment, config));

@@ -72,6 +72,43 @@ TEST_CASE("iptables: another backend's lists go with the next ADD, and VMs keep 
   (void)with("nftables", "check " + rules + next);
 }
 
+TEST_CASE("iptables: what another backend had of a network goes with the next ADD, whatever it was") {
+  const Host host;
+  if (const std::string missing = missing_legacy(); !missing.empty()) SLICER_SKIP(missing);
+  const std::string rules =
+      "net1 masquerade=192.0.2.0/24 bridge=br0 forward=192.0.2.0/24 drop=192.0.2.9 segregated=1 list=br0 "
+      "closed=br0 vm=slicer:net1/vm-1/tap0@192.0.2.1";
+  const auto with = [](const char* backend, const std::string& line) {
+    const Outcome outcome =
+        run(words(driver() + " " + line), {.env = {{{"PATH", getenv("PATH")}, {"SLICER_BACKEND", backend}}}});
+    if (!outcome.ok()) give_up(line + ": " + outcome.err);
+  };
+  with("iptables", "ensure " + rules);
+  for (const char* part : {"slicer-fwd-", "slicer-wth-", "slicer-dad-", "slicer-red-"})
+    REQUIRE(legacy_rules().find(part) != std::string::npos);
+  with("nftables", "ensure " + rules);
+  for (const char* part : {"slicer-msq-", "slicer-egr-", "slicer-fwd-", "slicer-wth-", "slicer-dad-", "slicer-red-"}) {
+    CAPTURE(part);
+    CHECK(legacy_rules().find(part) == std::string::npos);
+  }
+  with("nftables", "check " + rules);
+  with("iptables", "ensure " + rules);
+  with("iptables", "check " + rules);
+  for (const char* chain : {"masquerade-", "egress-", "within-", "detection-", "redirects-"}) {
+    CAPTURE(chain);
+    CHECK(ruleset().find(std::string("chain ") + chain) == std::string::npos);
+  }
+  // A FORWARD that drops keeps its opening.
+  (void)must("iptables-legacy -P FORWARD DROP");
+  with("nftables", "ensure " + rules);
+  CHECK(legacy_rules().find("slicer-fwd-") != std::string::npos);
+  CHECK(legacy_rules().find("slicer-wth-") == std::string::npos);
+  with("nftables", "check " + rules);
+  with("nftables", "remove net1");
+  CHECK(ruleset() == "");
+  CHECK(legacy_rules().find("slicer-") == std::string::npos);
+}
+
 TEST_CASE("iptables: ingressPolicy knows a bridge of nftables by any name") {
   const Host host;
   if (const std::string missing = missing_legacy(); !missing.empty()) SLICER_SKIP(missing);

@@ -1,7 +1,8 @@
 // Calls lib/netfilter from the system tests, in the network namespace it is started in:
 //   netfilter_driver ensure|check NETWORK [masquerade=CIDR]… [bridge=NAME] [forward=CIDR]… [admin=CHAIN] [list=NAME]
-//     a policy: [drop=ENTRY]… [allow=ENTRY]… [default=drop|allow] [log=1] [ingress=open|same-bridge|isolated] or none=1
-//     a VM: [vm=OWNER@IP[@ENTRY,ENTRY…]]…, the entries being what its own policy drops
+//     [closed=BRIDGE]
+//     a policy: [drop=ENTRY]… [allow=ENTRY]… [default=drop|allow] [log=1] [ingress=open|same-bridge|isolated] or
+//     none=1, [segregated=1] a VM: [vm=OWNER@IP[@ENTRY,ENTRY…]]…, the entries being what its own policy drops
 //   netfilter_driver remove NETWORK | remove_vms NETWORK OWNER | list NETWORK | probe | foreign | lock MILLISECONDS
 // $SLICER_BACKEND is the backend (auto). Prints what went wrong and exits 1; `foreign` prints a line for each foreign
 // firewall.
@@ -26,6 +27,8 @@ using slicer::netfilter::NetworkRules;
 using slicer::netfilter::Ingress;
 using slicer::netfilter::Policy;
 using slicer::netfilter::PolicyVerdict;
+
+constexpr const char* kBridgeMac = "02:00:00:00:00:01";
 
 std::string_view cut_at(std::string_view& rest, char separator) {
   const size_t at = rest.find(separator);
@@ -56,6 +59,7 @@ Result<void> parse_policy_word(std::string_view key, std::string_view value, Pol
   if (key == "default") lists.fallback = value == "drop" ? PolicyVerdict::kDrop : PolicyVerdict::kAllow;
   if (key == "log") rules_of().log = true;
   if (key == "ingress") rules_of().ingress = value == "isolated" ? Ingress::kIsolated : Ingress::kSameBridge;
+  if (key == "segregated") rules_of().segregated = true;
   if (key == "vm") rules_of().vms.push_back(TRY(parse_vm(value)));
   if (key == "drop" || key == "allow" || key == "default" || key == "none") (void)rules_of();
   return {};
@@ -74,6 +78,7 @@ Result<NetworkRules> parse_rules(int argc, char** argv) {
     if (key == "forward") rules.forward->subnets.push_back(TRY(slicer::addr::parse_cidr(value)));
     TRY(parse_policy_word(key, value, lists, rules));
     if (key == "list") rules.listed_bridge = value;
+    if (key == "closed") rules.closed_bridge.emplace(std::string(value), TRY(slicer::addr::parse_mac(kBridgeMac)));
     if (key == "admin") rules.forward->admin_chain = value;
   }
   if (rules.policy) rules.policy->lists = compile_policy(lists);
