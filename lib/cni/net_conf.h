@@ -10,9 +10,6 @@
 
 namespace slicer::cni {
 
-/// In the configuration of an ADD that is run again on an attachment that stands (`slicer-run network reload`).
-inline constexpr const char* kRepeatedKey = "slicer.dev/repeated";
-
 /// One entry of cni.dev/valid-attachments (GC).
 struct ValidAttachment {
   std::string container_id = {};

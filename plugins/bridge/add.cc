@@ -1,6 +1,7 @@
 #include <fmt/core.h>
 
 #include "ipam/client.h"
+#include "lib/cni/repeated.h"
 #include "lib/net/bridge_port.h"
 #include "plugins/bridge/container_veth.h"
 #include "plugins/bridge/gateway.h"
@@ -54,16 +55,8 @@ Result<Attached> attach_or_explain(Call& call, const Bridge& bridge, const cni::
   return attached;
 }
 
-/// An attachment that stands, with its own result: `slicer-run network reload`, after somebody emptied the packet
-/// filter. An ADD that a runtime begins has no prevResult for the chain's first plugin.
-Result<bool> is_repeated(Call& call) {
-  if (!call.request.conf.prev_result) return false;
-  const std::string& name = call.in_host() ? call.attachment.ifname : call.attachment.kernel_name('v');
-  const std::optional<net::Link> link = TRY(net::find_link(call.host, name));
-  return link && link->alias == call.attachment.alias();
-}
-
-/// Only what is the network's.
+/// `slicer-run network reload`, after somebody emptied the packet filter: an attachment that stands, with its own
+/// result. Only what is the network's.
 Result<cni::CniResult> repeat(Call& call) {
   const Bridge bridge = TRY(check_bridge(call));
   TRY(ensure_network_rules(call, bridge, *call.request.conf.prev_result));
@@ -81,7 +74,7 @@ bool accepts_host_netns(const cni::Request& request) {
 
 Result<cni::CniResult> add(const cni::Request& request) {
   Call call = TRY(open_call(request));
-  if (TRY(is_repeated(call))) return repeat(call);
+  if (cni::is_repeated(request.conf)) return repeat(call);
   Undo undo;
   TRY(refuse_name_in_use(call));
   cni::CniResult result = TRY(reserve_addresses(call, undo));

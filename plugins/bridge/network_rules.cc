@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "lib/base/log.h"
+#include "lib/cni/repeated.h"
 #include "lib/net/bridge_port.h"
 #include "lib/net/sysctl.h"
 #include "lib/netfilter/backend.h"
@@ -54,7 +55,7 @@ Result<void> ensure_network_rules(Call& call, const Bridge& bridge, const cni::C
   const auto backend = TRY(netfilter::make_backend_for("ipMasqBackend", call.config.masq_backend));
   // The attachment of a repeated ADD proves nothing: whoever repeats it knows.
   netfilter::LossWatch watch{.evidence = [&call](bool everything) { return has_attachments(call, everything); }};
-  TRY(backend->ensure_watched(rules_of(call, bridge, result), call.request.conf.prev_result ? nullptr : &watch));
+  TRY(backend->ensure_watched(rules_of(call, bridge, result), cni::is_repeated(call.request.conf) ? nullptr : &watch));
   if (watch.lost) log_line(netfilter::loss_text(call.attachment.network));
   return {};
 }

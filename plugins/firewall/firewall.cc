@@ -11,6 +11,7 @@
 #include "lib/base/undo.h"
 #include "lib/cni/attachment.h"
 #include "lib/cni/fields.h"
+#include "lib/cni/repeated.h"
 #include "lib/net/address.h"
 #include "lib/net/sysctl.h"
 #include "lib/netfilter/backend.h"
@@ -305,8 +306,7 @@ Result<cni::CniResult> add(const cni::Request& request) {
     });
   TRY(close_ends(call));
   netfilter::LossWatch watch;  // who else is attached may not have come to slicer-firewall yet
-  const bool repeated = request.conf.raw.contains(cni::kRepeatedKey);
-  if (rules) TRY(call.backend->ensure_watched(*rules, repeated ? nullptr : &watch));
+  if (rules) TRY(call.backend->ensure_watched(*rules, cni::is_repeated(request.conf) ? nullptr : &watch));
   if (watch.lost) log_line(netfilter::loss_text(call.config.network));
   undo.commit();
   return call.result;

@@ -1,3 +1,4 @@
+#include "lib/cni/repeated.h"
 #include "plugins/isolated/blocks.h"
 #include "plugins/isolated/guest_side.h"
 #include "plugins/isolated/verbs.h"
@@ -35,21 +36,13 @@ Result<HostEnd> add_guarded_host_end(Call& call, Undo& undo) {
   return add_host_end(call, undo);
 }
 
-/// `slicer-run network reload`, after somebody emptied the packet filter. An ADD that a runtime begins has no
-/// prevResult for the chain's first plugin.
-Result<bool> is_repeated(Call& call) {
-  if (!call.request.conf.prev_result) return false;
-  const std::optional<net::Link> link = TRY(net::find_link(call.host, call.host_end()));
-  return link && link->alias == call.attachment.alias();
-}
-
 }  // namespace
 
 bool accepts_host_netns(const cni::Request&) { return false; }
 
 Result<cni::CniResult> add(const cni::Request& request) {
   Call call = TRY(open_call(request));
-  if (TRY(is_repeated(call))) return repeat(call);
+  if (cni::is_repeated(request.conf)) return repeat(call);
   Undo undo;
   TRY(refuse_occupied(call));
   const HostEnd end = TRY(add_guarded_host_end(call, undo));

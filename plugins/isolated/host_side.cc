@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include "lib/base/log.h"
+#include "lib/cni/repeated.h"
 #include "lib/net/guest_bridge.h"
 #include "lib/net/neighbour.h"
 #include "lib/net/netns_find.h"
@@ -67,7 +68,7 @@ Result<void> ensure_host_rules(Call& call, netfilter::IsolationLock& lock) {
   netfilter::LossWatch watch{.evidence = [&call](bool everything) { return has_attachments(call, everything); }};
   TRY(netfilter::ensure_isolation(
       lock, call.place, legacy, [&call] { return list_bridges(call.host, true); },
-      call.request.conf.prev_result ? nullptr : &watch));
+      cni::is_repeated(call.request.conf) ? nullptr : &watch));
   tell_of_loss(call, watch);
   return {};
 }
@@ -77,7 +78,7 @@ Result<void> ensure_network_rules(Call& call, const addr::Cidr& range) {
   if (!call.config.ip_masq) return {};
   netfilter::LossWatch watch;  // other attachments have links before they have masquerade
   TRY(masquerade_backend(call)->ensure_watched(network_rules(call, range),
-                                               call.request.conf.prev_result ? nullptr : &watch));
+                                               cni::is_repeated(call.request.conf) ? nullptr : &watch));
   tell_of_loss(call, watch);
   return {};
 }

@@ -7,7 +7,8 @@
 namespace slicer::isolated {
 
 Result<cni::CniResult> add(const cni::Request& request);
-/// ADD of an attachment that stands, with its own result: only what the network and all isolated ones share.
+/// ADD of an attachment that stands, with its own result (`slicer-run network reload`): only what the network and all
+/// isolated ones share.
 Result<cni::CniResult> repeat(Call& call);
 Result<void> del(const cni::Request& request);
 Result<void> check(const cni::Request& request);

@@ -14,6 +14,7 @@
 #include "lib/cni/exec.h"
 #include "lib/cni/fields.h"
 #include "lib/cni/netns_path.h"
+#include "lib/cni/repeated.h"
 #include "lib/cni/result_versions.h"
 
 namespace slicer::chain {
