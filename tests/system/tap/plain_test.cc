@@ -75,7 +75,7 @@ TEST_CASE("tap plain: the MAC that the call asks for is before the configuration
   CHECK(must_add(kPlugin, plain_conf(), by_args)["interfaces"][0]["mac"] == "00:11:22:33:44:77");
 }
 
-TEST_CASE("tap plain: without ipam it is a TAP and no more; a bridge of the namespace takes it") {
+TEST_CASE("tap plain: without ipam it is a TAP and no more, and a bridge of the namespace takes it") {
   const Host host;
   const Netns box("box");
   Json conf = {{"cniVersion", "1.0.0"}, {"name", "plain"}, {"type", kPlugin}, {"bridge", "br0"}};
