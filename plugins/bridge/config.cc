@@ -7,6 +7,7 @@
 
 #include "lib/cni/attachment.h"
 #include "lib/cni/fields.h"
+#include "lib/cni/guard_keys.h"
 #include "lib/netfilter/backend.h"
 
 namespace slicer::bridge {
@@ -115,15 +116,13 @@ Result<std::vector<VlanRange>> parse_trunk(const Json& conf) {
 
 /// Upstream checks only on demand; a VM is checked unless told otherwise, a container as upstream does it.
 Result<void> parse_guards(const Json& conf, Config& config) {
-  config.guard_mac = TRY(cni::bool_field(conf, "macspoofchk", config.device == Device::kTap));
-  const std::optional<bool> ip = TRY(cni::optional_bool_field(conf, "ipspoofchk"));
-  if (ip.value_or(false) && !config.guard_mac)
-    return fail(Kind::kInvalidConfig, "\"ipspoofchk\": true needs \"macspoofchk\": true",
-                "one filter checks both; set \"macspoofchk\": true or leave \"ipspoofchk\" out");
-  config.guard_ip = ip.value_or(config.guard_mac);
+  const cni::GuardKeys guards = TRY(cni::parse_guard_keys(conf, config.device == Device::kTap));
+  config.guard_mac = guards.mac;
+  config.guard_ip = guards.ip;
+  if (config.trunk.empty()) return {};
   // A trunk's frames are tagged, and the guest chooses the tags: the filter, which wants untagged frames, cannot be.
-  if (config.trunk.empty() || (!conf.contains("macspoofchk") && !ip)) {
-    if (!config.trunk.empty()) config.guard_mac = config.guard_ip = false;
+  if (!conf.contains("macspoofchk") && !TRY(cni::optional_bool_field(conf, "ipspoofchk"))) {
+    config.guard_mac = config.guard_ip = false;
     return {};
   }
   if (config.guard_mac)

@@ -7,6 +7,7 @@
 
 #include "lib/cni/attachment.h"
 #include "lib/cni/fields.h"
+#include "lib/cni/guard_keys.h"
 
 namespace slicer::macvtap {
 namespace {
@@ -57,12 +58,9 @@ Result<std::optional<addr::Mac>> parse_mac(const cni::NetConf& conf, const cni::
 }
 
 Result<void> parse_guards(const Json& conf, Config& config) {
-  config.guard_mac = TRY(cni::bool_field(conf, "macspoofchk", true));
-  const std::optional<bool> ip = TRY(cni::optional_bool_field(conf, "ipspoofchk"));
-  if (ip.value_or(false) && !config.guard_mac)
-    return fail(Kind::kInvalidConfig, "\"ipspoofchk\": true needs \"macspoofchk\": true",
-                "one filter checks both; set \"macspoofchk\": true or leave \"ipspoofchk\" out");
-  config.guard_ip = ip.value_or(config.guard_mac);
+  const cni::GuardKeys guards = TRY(cni::parse_guard_keys(conf, true));
+  config.guard_mac = guards.mac;
+  config.guard_ip = guards.ip;
   return {};
 }
 

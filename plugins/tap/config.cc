@@ -4,6 +4,7 @@
 
 #include "lib/cni/attachment.h"
 #include "lib/cni/fields.h"
+#include "lib/cni/guard_keys.h"
 
 namespace slicer::tap {
 namespace {
@@ -44,12 +45,9 @@ Result<std::string> parse_tap_name(const cni::Environment& env) {
 
 /// Neither tc-redirect-tap nor upstream's tap checks what a guest sends; who wants that says so.
 Result<void> parse_guards(const Json& conf, Config& config) {
-  config.guard_mac = TRY(cni::bool_field(conf, "macspoofchk", false));
-  const std::optional<bool> ip = TRY(cni::optional_bool_field(conf, "ipspoofchk"));
-  if (ip.value_or(false) && !config.guard_mac)
-    return fail(Kind::kInvalidConfig, "\"ipspoofchk\": true needs \"macspoofchk\": true",
-                "one filter checks both; set \"macspoofchk\": true or leave \"ipspoofchk\" out");
-  config.guard_ip = ip.value_or(config.guard_mac);
+  const cni::GuardKeys guards = TRY(cni::parse_guard_keys(conf, false));
+  config.guard_mac = guards.mac;
+  config.guard_ip = guards.ip;
   return {};
 }
 
