@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "ipam/kernel_route.h"
 #include "lib/net/address.h"
 #include "lib/net/route.h"
 #include "lib/net/sysctl.h"
@@ -25,35 +26,17 @@ Result<void> announce_addresses(Call& call) {
   return {};
 }
 
-bool has_ipv6(const cni::CniResult& result) {
-  return std::any_of(result.ips.begin(), result.ips.end(), [](const auto& ip) { return !ip.address.ip.is_v4(); });
-}
-
-net::Route kernel_route(const cni::Route& route, const cni::CniResult& result, int device) {
-  net::Route made{.destination = route.dst.network(), .device = device, .gateway = route.gw};
-  // As upstream has it: a route without a gateway of its own goes by that of its family's address.
-  for (const cni::IpConfig& ip : result.ips)
-    if (!made.gateway && ip.address.family() == route.dst.family()) made.gateway = ip.gateway;
-  if (route.priority != 0) made.metric = static_cast<uint32_t>(route.priority);
-  if (route.mtu != 0) made.mtu_bytes = static_cast<uint32_t>(route.mtu);
-  if (route.advmss != 0) made.advmss = static_cast<uint32_t>(route.advmss);
-  if (route.table) made.table = static_cast<uint32_t>(*route.table);
-  if (route.scope) made.scope = static_cast<uint8_t>(*route.scope);
-  // SPEC.md: 253 is the scope "link": such a route has no gateway.
-  if (route.scope == 253 && !route.gw) made.gateway.reset();
-  return made;
-}
-
 Result<void> configure(Call& call, int device, const cni::CniResult& planned) {
   net::RouteSocket& inside = call.sandbox->routes;
-  if (has_ipv6(planned))
+  if (ipam::has_ipv6(planned))
     TRY(net::ensure_sysctl(&call.sandbox->ns, "net/ipv6/conf/" + call.attachment.ifname + "/disable_ipv6", "0"));
   TRY(announce_addresses(call));
   for (const cni::IpConfig& ip : planned.ips)
     (void)TRY(net::ensure_address(inside, device, {.address = ip.address, .no_dad = !call.config.detect_duplicates}));
   TRY(net::set_link(inside, device, {.up = true}));
   if (call.config.detect_duplicates) TRY(net::await_addresses(inside, device, std::chrono::seconds(10)));
-  for (const cni::Route& route : planned.routes) TRY(net::add_route(inside, kernel_route(route, planned, device)));
+  for (const cni::Route& route : planned.routes)
+    TRY(net::add_route(inside, ipam::kernel_route(route, planned, device)));
   return {};
 }
 
@@ -97,7 +80,7 @@ Result<void> check_container_veth(Call& call, const Bridge& bridge, const GuestP
       if (!TRY(net::has_address(inside, link->index, ip.address)))
         return std::unexpected(mismatch(call, fmt::format("no address '{}'", ip.address.text())));
     for (const cni::Route& route : previous.routes) {
-      if (TRY(net::has_route(inside, kernel_route(route, previous, link->index)))) continue;
+      if (TRY(net::has_route(inside, ipam::kernel_route(route, previous, link->index)))) continue;
       // One that leads there by another link is a later plugin's, which CHECK must allow (SPEC.md, CHECK).
       const std::optional<net::Route> other = TRY(net::find_route_to(inside, route.dst.ip));
       if (!other || other->destination != route.dst.network())

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include "ipam/client.h"
+#include "ipam/kernel_route.h"
 #include "lib/net/address.h"
 #include "lib/net/route.h"
 #include "lib/net/sysctl.h"
@@ -44,33 +45,14 @@ Result<int> find_bridge(Call& call) {
               "the bridge must be in the VM's own namespace; for one of the host's use slicer-bridge");
 }
 
-bool has_ipv6(const cni::CniResult& result) {
-  for (const cni::IpConfig& ip : result.ips)
-    if (!ip.address.ip.is_v4()) return true;
-  return false;
-}
-
-net::Route kernel_route(const cni::Route& route, const cni::CniResult& result, int device) {
-  net::Route made{.destination = route.dst.network(), .device = device, .gateway = route.gw};
-  // As upstream has it: a route without a gateway of its own goes by that of its family's address.
-  for (const cni::IpConfig& ip : result.ips)
-    if (!made.gateway && ip.address.family() == route.dst.family()) made.gateway = ip.gateway;
-  if (route.priority != 0) made.metric = static_cast<uint32_t>(route.priority);
-  if (route.mtu != 0) made.mtu_bytes = static_cast<uint32_t>(route.mtu);
-  if (route.advmss != 0) made.advmss = static_cast<uint32_t>(route.advmss);
-  if (route.table) made.table = static_cast<uint32_t>(*route.table);
-  if (route.scope) made.scope = static_cast<uint8_t>(*route.scope);
-  // SPEC.md: 253 is the scope "link": such a route has no gateway.
-  if (route.scope == 253 && !route.gw) made.gateway.reset();
-  return made;
-}
-
 Result<void> configure(Call& call, const net::Link& tap, const cni::CniResult& planned) {
   net::RouteSocket& routes = call.sandbox->routes;
-  if (has_ipv6(planned)) TRY(net::ensure_sysctl(&call.sandbox->ns, "net/ipv6/conf/" + tap.name + "/disable_ipv6", "0"));
+  if (ipam::has_ipv6(planned))
+    TRY(net::ensure_sysctl(&call.sandbox->ns, "net/ipv6/conf/" + tap.name + "/disable_ipv6", "0"));
   for (const cni::IpConfig& ip : planned.ips)
     (void)TRY(net::ensure_address(routes, tap.index, {.address = ip.address}));
-  for (const cni::Route& route : planned.routes) TRY(net::add_route(routes, kernel_route(route, planned, tap.index)));
+  for (const cni::Route& route : planned.routes)
+    TRY(net::add_route(routes, ipam::kernel_route(route, planned, tap.index)));
   return {};
 }
 
@@ -121,7 +103,7 @@ Result<void> check_plain(Call& call, const cni::CniResult& previous, const cni::
     if ((!ip.interface || *ip.interface == pair.tap) && !TRY(net::has_address(routes, tap->index, ip.address)))
       return mismatch(what, fmt::format("no address '{}'", ip.address.text()));
   for (const cni::Route& route : previous.routes) {
-    if (TRY(net::has_route(routes, kernel_route(route, previous, tap->index)))) continue;
+    if (TRY(net::has_route(routes, ipam::kernel_route(route, previous, tap->index)))) continue;
     // One that leads there by another link is a later plugin's, which CHECK must allow (SPEC.md, CHECK).
     const std::optional<net::Route> other = TRY(net::find_route_to(routes, route.dst.ip));
     if (!other || other->destination != route.dst.network())
