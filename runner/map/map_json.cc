@@ -3,20 +3,6 @@
 namespace slicer::runner {
 namespace {
 
-const char* kind_word(AnchorKind kind) {
-  switch (kind) {
-    case AnchorKind::kBridge:
-      return "bridge";
-    case AnchorKind::kParent:
-      return "parent";
-    case AnchorKind::kRouted:
-      return "routed";
-    case AnchorKind::kNone:
-      return "none";
-  }
-  return "?";
-}
-
 cni::Json vm_of(const MapBranch& branch) {
   if (!branch.vm) return nullptr;
   const MapVm& vm = *branch.vm;
@@ -38,7 +24,7 @@ cni::Json map_json(const HostMap& map) {
   for (const MapAnchor& anchor : map.anchors) {
     cni::Json branches = cni::Json::array();
     for (const MapBranch& branch : anchor.branches) branches.push_back(branch_of(branch));
-    anchors.push_back({{"kind", kind_word(anchor.kind)},
+    anchors.push_back({{"kind", anchor_name(anchor.kind)},
                        {"name", anchor.name},
                        {"addresses", anchor.addresses},
                        {"networks", anchor.networks},

@@ -35,20 +35,6 @@ constexpr const char* kStyle =
     ".netns{fill:#fafafa;stroke:#7a8794;stroke-dasharray:5 3}"
     ".wire{stroke:#45525f;stroke-width:1.5;fill:none}.off{stroke-dasharray:2 4}";
 
-const char* class_of(AnchorKind kind) {
-  switch (kind) {
-    case AnchorKind::kBridge:
-      return "bridge";
-    case AnchorKind::kParent:
-      return "parent";
-    case AnchorKind::kRouted:
-      return "routed";
-    case AnchorKind::kNone:
-      break;
-  }
-  return "none";
-}
-
 const char* fill_of_state(const std::string& state) {
   if (state == "running") return "#2e9e44";
   if (state == "dead" || state.ends_with("no link")) return "#cf3030";
@@ -195,7 +181,7 @@ class Picture {
     int branches = anchor.branches.empty() ? 0 : -kBetween;
     for (const MapBranch& branch : anchor.branches) branches += branch_height(branch) + kBetween;
     const int height = std::max(box_height(own.size()), branches);
-    box(kAnchorX, y_, kAnchorWidth, height, class_of(anchor.kind));
+    box(kAnchorX, y_, kAnchorWidth, height, anchor_name(anchor.kind));
     lines(kAnchorX, y_, own, kAnchorWidth);
     const int end = y_ + height + kGroupGap;
     for (const MapBranch& branch : anchor.branches) {

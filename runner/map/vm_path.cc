@@ -74,6 +74,20 @@ Result<void> trace_in_namespace(net::RouteSocket& host, const VmRecord& record, 
 
 }  // namespace
 
+const char* anchor_name(AnchorKind kind) {
+  switch (kind) {
+    case AnchorKind::kNone:
+      return "none";
+    case AnchorKind::kBridge:
+      return "bridge";
+    case AnchorKind::kParent:
+      return "parent";
+    case AnchorKind::kRouted:
+      return "routed";
+  }
+  return "?";
+}
+
 Result<VmPath> trace_vm(net::RouteSocket& host, const VmRecord& record) {
   VmPath path;
   if (record.tap.empty()) return path;

@@ -16,6 +16,8 @@ enum class AnchorKind {
   kParent,  ///< the parent of a macvtap
   kRouted,  ///< the host routes to the link itself (isolated, ptp)
 };
+/// "none", "bridge", "parent", "routed"
+const char* anchor_name(AnchorKind kind);
 
 struct VmPath {
   std::string tap = {};         ///< as the guest's device; empty: there is none
