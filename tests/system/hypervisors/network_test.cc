@@ -13,16 +13,6 @@
 namespace slicer::test {
 namespace {
 
-void put_network(const std::string& name, const Json& plugin) {
-  std::ofstream("/etc/cni/net.d/" + name + ".conflist")
-      << Json{{"cniVersion", "1.0.0"}, {"name", name}, {"plugins", {plugin}}}.dump();
-}
-
-std::string address_of_vm() {
-  const std::string cidr = Runner::vm("v")["addresses"][0];
-  return cidr.substr(0, cidr.find('/'));
-}
-
 /// What the neighbour table of a namespace has for an address.
 std::string neighbour(const std::string& netns, const std::string& address) {
   return must("ip neigh show " + address, netns);

@@ -9,18 +9,8 @@
 #include "runner/hypervisor/accelerator.h"
 
 namespace slicer::test {
-namespace {
-
-void put(const std::string& path, const std::string& text) {
-  std::ofstream file(path, std::ios::binary);
-  file << text;
-  if (!file.flush()) give_up("write " + path);
-}
-
-}  // namespace
-
 void pretend_vmx() {
-  put("/run/cpuinfo", "flags\t\t: fpu vmx svm\n");
+  write_text("/run/cpuinfo", "flags\t\t: fpu vmx svm\n");
   if (mount("/run/cpuinfo", "/proc/cpuinfo", nullptr, MS_BIND, nullptr) != 0) give_up("bind /proc/cpuinfo");
 }
 
@@ -32,15 +22,15 @@ void VmmHost::install(const std::string& firecracker, const std::string& cloud_h
     std::filesystem::create_directories(folder);
     std::filesystem::copy(Runner::plugin_dir() + "/stand_in_vmm", folder + "/" + name,
                           std::filesystem::copy_options::overwrite_existing);
-    put(folder + "/version", version);
+    write_text(folder + "/version", version);
     path += folder + ":";
   }
   if (const std::string old = std::getenv("PATH"); !old.starts_with(path))
     if (setenv("PATH", (path + old).c_str(), 1) != 0) give_up("setenv PATH");
   if (!exists(kKernel)) pretend_vmx();
-  put(kKernel, std::string("\x7f"
-                           "ELF") +
-                   std::string(64, '\0'));
+  write_text(kKernel, std::string("\x7f"
+                                  "ELF") +
+                          std::string(64, '\0'));
 }
 
 std::string VmmHost::missing() {
@@ -55,6 +45,16 @@ Outcome VmmHost::start(const std::string& vmm, const std::string& network, const
                                                " --hypervisor " + vmm + " " + more);
   argv.insert(argv.end(), {"--cmdline", words.empty() ? "quiet" : "quiet " + words});
   return run(argv, {.deadline = std::chrono::seconds(60)});
+}
+
+void put_network(const std::string& name, const Json& plugin) {
+  std::ofstream("/etc/cni/net.d/" + name + ".conflist")
+      << Json{{"cniVersion", "1.0.0"}, {"name", name}, {"plugins", {plugin}}}.dump();
+}
+
+std::string address_of_vm() {
+  const std::string cidr = Runner::vm("v")["addresses"][0];
+  return cidr.substr(0, cidr.find('/'));
 }
 
 std::string VmmHost::leftovers() {

@@ -11,6 +11,11 @@ namespace slicer::test {
 /// From now on this test's /proc/cpuinfo has vmx: where no guest is to run, no processor that could is needed.
 void pretend_vmx();
 
+/// A network of one plugin, in /etc/cni/net.d.
+void put_network(const std::string& name, const Json& plugin);
+/// Of the VM "v": its first address, without the prefix length.
+std::string address_of_vm();
+
 inline const std::vector<std::string> kVmms = {"firecracker", "cloud-hypervisor"};
 
 struct VmmHost {

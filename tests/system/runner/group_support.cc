@@ -5,8 +5,6 @@
 
 namespace slicer::test {
 
-void write_text(const std::string& path, const std::string& text) { std::ofstream(path) << text; }
-
 GroupHost::GroupHost() {
   std::filesystem::create_directories("/run/image");
   std::filesystem::copy(Runner::kTinyKernel, "/run/image/vmlinux");
@@ -20,6 +18,15 @@ std::string group_text(const std::string& name, unsigned count, const std::strin
 }
 
 std::string groups_text(const std::string& groups) { return "config:\n  host_groups:\n" + groups; }
+
+void write_groups(const std::string& groups) { write_text(kGroupFile, groups_text(groups)); }
+
+Outcome up(const std::string& options) { return Runner::run("up " + std::string(kGroupFile) + " " + options); }
+
+pid_t supervisor_of(const std::string& vm) {
+  const Json record = Runner::vm(vm);
+  return record.is_null() ? 0 : record.value("supervisorPid", 0);
+}
 
 std::set<std::string> vm_names() {
   std::set<std::string> all;

@@ -22,11 +22,16 @@ inline constexpr const char* kIsolatedGroup =
     "      network:\n        mode: isolated\n        range: \"169.254.100.0/24\"\n";
 inline constexpr const char* kBridgeGroup = "      network:\n        gateway: 192.0.2.1/24\n";
 
-void write_text(const std::string& path, const std::string& text);
 /// One group of the tiny guest: `lines` are further keys, indented by six.
 std::string group_text(const std::string& name, unsigned count, const std::string& lines);
 std::string groups_text(const std::string& groups);
 
+/// Writes kGroupFile, and brings it up.
+void write_groups(const std::string& groups);
+Outcome up(const std::string& options = "--detach");
+
+/// Of a VM; 0 when there is none.
+pid_t supervisor_of(const std::string& vm);
 /// Of all VMs in `list`.
 std::set<std::string> vm_names();
 size_t running_vms();

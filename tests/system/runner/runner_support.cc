@@ -15,12 +15,6 @@
 namespace slicer::test {
 namespace {
 
-void put(const std::string& path, const std::string& text) {
-  std::ofstream file(path, std::ios::binary);
-  file << text;
-  if (!file.flush()) give_up("write " + path);
-}
-
 // tiny.s in the comments. Multiboot 1 (GNU Multiboot specification 0.6.96, section 3.1): QEMU and its firmware load it
 // at 1 MiB and jump to it in protected mode. q35's power management is at port 0x600 (PM1 status, enable, control).
 constexpr std::array<unsigned char, 88> kCode = {
@@ -65,8 +59,8 @@ std::string tiny_kernel(bool deaf) {
 
 // Only this mount namespace sees the user.
 void add_user() {
-  put("/run/passwd", contents("/etc/passwd") + "slicer-vm:x:" + std::to_string(Runner::kUid) + ":" +
-                         std::to_string(Runner::kUid) + "::/nonexistent:/usr/sbin/nologin\n");
+  write_text("/run/passwd", contents("/etc/passwd") + "slicer-vm:x:" + std::to_string(Runner::kUid) + ":" +
+                                std::to_string(Runner::kUid) + "::/nonexistent:/usr/sbin/nologin\n");
   if (mount("/run/passwd", "/etc/passwd", nullptr, MS_BIND, nullptr) != 0) give_up("bind /etc/passwd");
 }
 
@@ -78,6 +72,12 @@ void kill_recorded(const Json& process) {
 }  // namespace
 
 bool exists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
+
+void write_text(const std::string& path, const std::string& text) {
+  std::ofstream file(path, std::ios::binary);
+  file << text;
+  if (!file.flush()) give_up("write " + path);
+}
 
 std::string contents(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -94,8 +94,8 @@ bool runs(pid_t pid) {
 
 Runner::Runner() {
   add_user();
-  put(kTinyKernel, tiny_kernel(false));
-  put(kDeafKernel, tiny_kernel(true));
+  write_text(kTinyKernel, tiny_kernel(false));
+  write_text(kDeafKernel, tiny_kernel(true));
   std::filesystem::create_directories("/etc/cni/net.d");
   network("host", true);
   network("private", false);
@@ -174,7 +174,7 @@ bool Runner::says(const std::string& name, const std::string& text) {
 bool Runner::guest_does(const std::string& vm, const std::string& line) {
   const std::string log = "/run/slicer/" + vm + "/console.log";
   const size_t before = contents(log).size();
-  put("/run/typed", "{ " + line + "; } >/dev/null 2>&1 && echo it''-worked || echo it''-failed\n");
+  write_text("/run/typed", "{ " + line + "; } >/dev/null 2>&1 && echo it''-worked || echo it''-failed\n");
   const Background console({"sh", "-c", "exec " + argv("")[0] + " vm console " + vm + " </run/typed"}, "");
   const auto said = [&](const char* word) { return contents(log).find(word, before) != std::string::npos; };
   if (!eventually([&] { return said("it-worked") || said("it-failed"); }, std::chrono::seconds(20)))
@@ -188,7 +188,7 @@ void Runner::network(const std::string& name, bool host, const Json& keys) {
   plugin.update(keys);
   Json list = {{"cniVersion", "1.0.0"}, {"name", name}, {"plugins", Json::array({plugin})}};
   if (host) list["netns"] = "host";
-  put("/etc/cni/net.d/" + name + ".conflist", list.dump());
+  write_text("/etc/cni/net.d/" + name + ".conflist", list.dump());
 }
 
 std::string Runner::plugin_dir() { return SLICER_TEST_BIN_DIR; }

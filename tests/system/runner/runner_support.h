@@ -63,6 +63,7 @@ class Runner {
 
 bool exists(const std::string& path);
 std::string contents(const std::string& path);
+void write_text(const std::string& path, const std::string& text);
 bool runs(pid_t pid);  ///< a zombie does not
 
 /// What use_stand_in() is about, from the case's beginning.
