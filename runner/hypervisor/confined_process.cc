@@ -16,6 +16,7 @@
 #include <cstdlib>
 
 #include "lib/base/whole_file.h"
+#include "runner/hypervisor/own_domain.h"
 
 namespace slicer::runner {
 namespace {
@@ -42,6 +43,7 @@ class Child {
     redirect();
     keep_descriptors();
     drop_privileges();
+    if (const char* failed = enter_own_domain()) give_up(failed);
     check_files();
     die_with_parent();
     exec();

@@ -1,6 +1,8 @@
 // What a hypervisor is started with, by a program that tells it.
 #include <doctest/doctest.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <cstdio>
 
@@ -52,6 +54,22 @@ TEST_CASE("runner: a hypervisor that cannot be started is an error that says why
 TEST_CASE("runner: a hypervisor's stdin is empty, its folder is /, its environment is its own") {
   const Host host;
   CHECK(confined("cat; pwd; echo \"[$HOME$USER]\"; ulimit -c", false) == "/\n[]\n0\n");
+}
+
+TEST_CASE("runner: a hypervisor reaches no other one, though all run as one user") {
+  const long landlock = syscall(SYS_landlock_create_ruleset, nullptr, 0, 1);  // its version
+  if (landlock < 1) SLICER_SKIP("this kernel has no Landlock");
+  const Host host;
+  const auto other = ConfinedProcess::start(
+      {.argv = {"/bin/sleep", "1000"}, .log = "/run/other.log", .uid = Runner::kUid, .gid = Runner::kUid});
+  REQUIRE(other);
+  const std::string pid = std::to_string(other->id().pid);
+  CHECK(confined("readlink /proc/" + pid + "/fd/2", false).empty());
+  CHECK(confined("exec 3</proc/" + pid + "/mem && echo opened", false).find("opened\n") == std::string::npos);
+  if (landlock >= 6)  // Linux 6.12
+    CHECK(confined("kill -9 " + pid + " && echo killed", false).find("killed\n") == std::string::npos);
+  CHECK(runs(other->id().pid));
+  CHECK(confined("kill -0 $$ && readlink /proc/$$/fd/0 && echo itself", false) == "/dev/null\nitself\n");
 }
 
 }  // namespace slicer::test
