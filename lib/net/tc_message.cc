@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <linux/if_ether.h>
+#include <linux/tc_act/tc_mirred.h>
 
 #include <cerrno>
 
@@ -24,13 +25,13 @@ bool is_absent(const Error& error) {
   return error.sys_errno == ENOENT || error.sys_errno == EINVAL || error.sys_errno == ENODEV;
 }
 
-Message qdisc_request(uint16_t type, int flags, int index) {
+Message qdisc_request(uint16_t type, int flags, int index, const char* kind = "clsact") {
   tcmsg head = {};
   head.tcm_ifindex = index;
-  head.tcm_parent = TC_H_CLSACT;
+  head.tcm_parent = TC_H_CLSACT;  // TC_H_INGRESS is the same number
   head.tcm_handle = TC_H_MAKE(TC_H_CLSACT, 0);
   Message request(type, flags, 128);
-  request.header(head).text(TCA_KIND, "clsact");
+  request.header(head).text(TCA_KIND, kind);
   return request;
 }
 
@@ -41,17 +42,22 @@ bool is_at(nlmsghdr& message, const FilterPlace& place) {
   return TC_H_MAJ(head->tcm_info) >> 16 == place.priority && head->tcm_handle <= 1;
 }
 
-/// Whether another filter than that of `place` stands at `parent`.
-Result<bool> has_others(RouteSocket& ns, const FilterPlace& place, uint32_t parent) {
+Result<void> dump_filters(RouteSocket& ns, int index, uint32_t parent, const std::function<void(nlmsghdr&)>& take,
+                          const std::function<void()>& restart) {
   tcmsg head = {};
-  head.tcm_ifindex = place.index;
+  head.tcm_ifindex = index;
   head.tcm_parent = parent;
   Message request(RTM_GETTFILTER, 0, 128);
   request.header(head);
+  return ns.dump(request, "list filters of link " + std::to_string(index), take, restart);
+}
+
+/// Whether another filter than that of `place` stands at `parent`.
+Result<bool> has_others(RouteSocket& ns, const FilterPlace& place, uint32_t parent) {
   const bool here = parent == (place.egress ? kEgress : kIngress);
   bool any = false;
-  TRY(ns.dump(
-      request, "list filters of link " + std::to_string(place.index),
+  TRY(dump_filters(
+      ns, place.index, parent,
       [&](nlmsghdr& message) { any |= message.nlmsg_type == RTM_NEWTFILTER && !(here && is_at(message, place)); },
       [&] { any = false; }));
   return any;
@@ -74,7 +80,7 @@ Message filter_request(uint16_t type, int flags, const FilterPlace& place, uint3
   head.tcm_handle = handle;
   head.tcm_info = TC_H_MAKE(uint32_t{place.priority} << 16, htons(ETH_P_ALL));
   Message request(type, flags, room);
-  request.header(head).text(TCA_KIND, "bpf");
+  request.header(head).text(TCA_KIND, place.kind);
   return request;
 }
 
@@ -99,6 +105,30 @@ Result<bool> query_filter(RouteSocket& ns, const FilterPlace& place, const std::
   if (!asked && is_absent(asked.error())) return false;
   if (!asked) return std::unexpected(asked.error());
   return true;
+}
+
+std::optional<uint32_t> redirect_target(nlattr* action_list) {
+  const Attributes<1> actions(action_list);
+  const Attributes<TCA_ACT_MAX> action(actions.get(1));
+  if (action.text(TCA_ACT_KIND) != "mirred") return std::nullopt;
+  const Attributes<TCA_MIRRED_MAX> parameters(action.get(TCA_ACT_OPTIONS));
+  const std::optional<tc_mirred> mirred = parameters.number<tc_mirred>(TCA_MIRRED_PARMS);
+  if (!mirred || mirred->eaction != TCA_EGRESS_REDIR) return std::nullopt;
+  return mirred->ifindex;
+}
+
+Result<void> list_ingress_filters(RouteSocket& ns, int index, const std::function<void(nlmsghdr&)>& take,
+                                  const std::function<void()>& restart) {
+  Result<void> listed = dump_filters(ns, index, kIngress, take, restart);
+  if (!listed && is_absent(listed.error())) return {};
+  return listed;
+}
+
+Result<void> delete_ingress(RouteSocket& ns, int index) {
+  Message request = qdisc_request(RTM_DELQDISC, 0, index, "ingress");
+  Result<void> done = ns.transact(request, "delete ingress qdisc of link " + std::to_string(index));
+  if (!done && is_absent(done.error())) return {};
+  return done;
 }
 
 Result<void> delete_filter(RouteSocket& ns, const FilterPlace& place) {

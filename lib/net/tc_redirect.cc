@@ -32,18 +32,6 @@ Message redirect_request(int from, int to) {
   return request;
 }
 
-/// Where a filter's first action redirects to.
-std::optional<uint32_t> target_of(nlattr* options) {
-  const Attributes<TCA_BPF_MAX> filter(options);
-  const Attributes<1> actions(filter.get(TCA_BPF_ACT));
-  const Attributes<TCA_ACT_MAX> action(actions.get(1));
-  if (action.text(TCA_ACT_KIND) != "mirred") return std::nullopt;
-  const Attributes<TCA_MIRRED_MAX> parameters(action.get(TCA_ACT_OPTIONS));
-  const std::optional<tc_mirred> mirred = parameters.number<tc_mirred>(TCA_MIRRED_PARMS);
-  if (!mirred || mirred->eaction != TCA_EGRESS_REDIR) return std::nullopt;
-  return mirred->ifindex;
-}
-
 std::string redirect_text(int from, int to) {
   return "redirect link " + std::to_string(from) + " to link " + std::to_string(to);
 }
@@ -59,7 +47,9 @@ Result<void> ensure_redirect_pair(RouteSocket& ns, int a, int b) {
 Result<std::optional<Redirect>> find_redirect(RouteSocket& ns, int from) {
   Redirect redirect;
   const bool found = TRY(query_filter(ns, place_of(from), [&](nlattr* options) {
-    if (const std::optional<uint32_t> target = target_of(options)) redirect.target = static_cast<int>(*target);
+    const Attributes<TCA_BPF_MAX> filter(options);
+    if (const std::optional<uint32_t> target = redirect_target(filter.get(TCA_BPF_ACT)))
+      redirect.target = static_cast<int>(*target);
   }));
   if (!found) return std::nullopt;
   return redirect;

@@ -10,6 +10,7 @@
 #include "lib/net/tc_redirect.h"
 #include "plugins/tap/device.h"
 #include "plugins/tap/handover.h"
+#include "plugins/tap/taken_over.h"
 
 namespace slicer::tap {
 namespace {
@@ -67,8 +68,14 @@ Result<std::optional<net::Link>> adopt_tap(Call& call, std::vector<net::Link> ow
   return tap;
 }
 
-/// Somebody else's filter at our place would be replaced.
+/// Somebody else's filter at our place would be replaced; one of tc-redirect-tap's, behind ours, would be cut off.
 Result<void> refuse_other_redirect(Call& call, const net::Link& followed, int tap) {
+  const std::string taken = TRY(foreign_target(call, followed));
+  if (!taken.empty() && tap == 0)
+    return fail(Kind::kExists,
+                fmt::format("follow '{}' in '{}': tc-redirect-tap made the TAP '{}' for it", followed.name,
+                            call.request.env.netns, taken),
+                "call DEL with the result of that ADD as \"prevResult\", then ADD");
   const std::optional<net::Redirect> redirect = TRY(net::find_redirect(call.sandbox->routes, followed.index));
   if (!redirect || redirect->target == tap || redirect->target == 0) return {};
   std::string what = "it has a filter of somebody else's, of priority 2";
@@ -78,6 +85,18 @@ Result<void> refuse_other_redirect(Call& call, const net::Link& followed, int ta
   }
   return fail(Kind::kExists, fmt::format("follow '{}' in '{}': {}", followed.name, call.request.env.netns, what),
               "remove that filter (tc filter show dev LINK ingress), or the attachment that made it");
+}
+
+/// A TAP that tc-redirect-tap made and that prevResult names becomes the attachment's own.
+Result<void> take_over(Call& call, const cni::CniResult& previous, std::vector<net::Link>& own, Undo& undo) {
+  if (!own.empty()) return {};
+  const std::optional<TakenOver> found = TRY(find_taken_over(call, previous));
+  if (!found || !found->tap) return {};
+  net::RouteSocket& routes = call.sandbox->routes;
+  undo.push("give the TAP back",
+            [&routes, index = found->tap->index] { return net::set_link(routes, index, {.alias = "", .group = 0}); });
+  own.push_back(TRY(mark_taken_over(call, *found->tap)));
+  return {};
 }
 
 /// The guest's MAC is the interface's: the network knows no other.
@@ -116,9 +135,10 @@ Result<cni::CniResult> add_chained(Call& call, const cni::CniResult& previous) {
   TRY(lock_sandbox(call));
   const net::Link followed = TRY(find_followed(call));
   std::vector<net::Link> own = TRY(list_own_taps(call));
+  Undo undo;
+  TRY(take_over(call, previous, own, undo));
   TRY(refuse_other_guest(call, previous, own));
   const unsigned mtu = TRY(choose_mtu(call, followed));
-  Undo undo;
   const std::optional<net::Link> adopted = TRY(adopt_tap(call, std::move(own), mtu));
   TRY(refuse_other_redirect(call, followed, adopted ? adopted->index : 0));
   const TapPlan plan{
@@ -133,6 +153,7 @@ Result<cni::CniResult> add_chained(Call& call, const cni::CniResult& previous) {
   const auto guest = cni::find_guest_interface(result, call.attachment.container_id);
   if (!guest) return fail(Kind::kInternal, "hand the interface over: the result has no VM's end");
   TRY(pass_on(call, followed, tap, guard_of(call, followed.mac, guest_addresses(result, guest->guest)), undo));
+  if (adopted) TRY(drop_foreign_redirects(call, followed, tap));
   undo.commit();
   return result;
 }
@@ -143,7 +164,8 @@ Result<void> check_chained(Call& call, const cni::CniResult& previous, const cni
   const net::Link followed = TRY(find_followed(call).context("check"));
   const std::optional<net::Link> tap = TRY(net::find_link(call.sandbox->routes, entry.name));
   if (!tap) return mismatch(what, "no such link");
-  if (!tap->tun || tap->alias != call.attachment.alias()) return mismatch(what, "it is somebody else's");
+  const std::optional<TakenOver> taken = TRY(find_taken_over(call, previous));
+  if (!taken && (!tap->tun || tap->alias != call.attachment.alias())) return mismatch(what, "it is somebody else's");
   const unsigned mtu = call.config.mtu_bytes == 0 ? followed.mtu_bytes : call.config.mtu_bytes;
   if (const std::string cause = tap_difference(call, *tap, mtu); !cause.empty()) return mismatch(what, cause);
   if (followed.mac.text() != entry.mac)
@@ -151,9 +173,15 @@ Result<void> check_chained(Call& call, const cni::CniResult& previous, const cni
                     fmt::format("its MAC is {} and the guest's {}", followed.mac.text(), entry.mac));
   if (!followed.up)
     return mismatch(fmt::format("interface '{}' in '{}'", followed.name, call.request.env.netns), "it is down");
-  TRY(check_redirect(call, followed, *tap));
-  TRY(check_redirect(call, *tap, followed));
-  return check_guard(call, *tap, guard_of(call, followed.mac, guest_addresses(previous, pair.guest)));
+  if (taken) {
+    TRY(check_foreign_redirects(call, followed, *tap));
+  } else {
+    TRY(check_redirect(call, followed, *tap));
+    TRY(check_redirect(call, *tap, followed));
+  }
+  Result<void> guarded = check_guard(call, *tap, guard_of(call, followed.mac, guest_addresses(previous, pair.guest)));
+  if (!guarded && taken) guarded.error().message += ": tc-redirect-tap made this TAP, without one";
+  return guarded;
 }
 
 Result<void> delete_chained(net::RouteSocket& routes, const std::vector<net::Link>& taps,

@@ -31,7 +31,8 @@ std::string tap_difference(const Call& call, const net::Link& tap, unsigned mtu_
   if (tap.tun->multi_queue != call.config.multi_queue)
     return tap.tun->multi_queue ? "it has several queues" : "it has one queue";
   if (tap.tun->owner != owner.user) return fmt::format("its owner is not {}", owner.user);
-  if (tap.tun->group != owner.group)
+  // Root's group opens nothing to anybody: tc-redirect-tap sets its own, which is that.
+  if (tap.tun->group != owner.group && (owner.group || tap.tun->group != 0u))
     return owner.group ? fmt::format("its group is not {}", *owner.group) : "it has a group";
   if (tap.mtu_bytes != mtu_bytes) return fmt::format("its MTU is {} instead of {}", tap.mtu_bytes, mtu_bytes);
   if (tap.master == master) return "";

@@ -6,6 +6,7 @@
 #include "lib/base/steps.h"
 #include "lib/net/netns_find.h"
 #include "plugins/tap/chained.h"
+#include "plugins/tap/taken_over.h"
 #include "plugins/tap/verbs.h"
 
 namespace slicer::tap {
@@ -18,7 +19,10 @@ Result<void> delete_own(Call& call) {
   std::vector<net::Link> sources;
   if (std::optional<net::Link> followed = TRY(net::find_link(call.sandbox->routes, call.attachment.ifname)))
     sources.push_back(std::move(*followed));
-  return delete_chained(call.sandbox->routes, taps, sources);
+  Steps steps;
+  steps.take(delete_chained(call.sandbox->routes, taps, sources));
+  steps.take(delete_taken_over(call));
+  return std::move(steps).end();
 }
 
 /// Whether an attachment of this network made it, and the runtime does not know that one.

@@ -145,26 +145,34 @@ func TestSlicerTapInPlaceOfTcRedirectTap(t *testing.T) {
 	}
 }
 
-// checkGuest boots a stand-in guest on the TAP: a namespace with the kernel's own stack behind it.
+// checkGuest boots a stand-in guest on the TAP, and lets it reach what it must.
 func checkGuest(t *testing.T, vm *vmConfig, reaches []string, inbound bool) {
 	t.Helper()
-	guest := newNetns(t, "guest")
-	defer must(t, "ip", "netns", "del", "guest")
-	tap, eth0 := openTap(t, vm.netns, vm.tap), openTap(t, guest, "eth0")
-	defer tap.Close()
-	defer eth0.Close()
-	go pump(tap, eth0)
-	go pump(eth0, tap)
-	must(t, "ip", "-n", "guest", "link", "set", "eth0", "address", vm.mac, "up")
-	must(t, "ip", "-n", "guest", "addr", "add", vm.address.Address.String(), "dev", "eth0")
-	if vm.address.Gateway != nil {
-		must(t, "ip", "-n", "guest", "route", "add", "default", "via", vm.address.Gateway.String())
-	}
+	defer startGuest(t, vm, "guest")()
 	for _, to := range reaches {
 		must(t, "ip", "netns", "exec", "guest", "ping", "-c", "1", "-W", "5", to)
 	}
 	if inbound {
 		must(t, "ping", "-c", "1", "-W", "5", vm.address.Address.IP.String())
+	}
+}
+
+// startGuest is a stand-in guest on the TAP: a namespace with the kernel's own stack behind it, until stop is called.
+func startGuest(t *testing.T, vm *vmConfig, name string) (stop func()) {
+	t.Helper()
+	guest := newNetns(t, name)
+	tap, eth0 := openTap(t, vm.netns, vm.tap), openTap(t, guest, "eth0")
+	go pump(tap, eth0)
+	go pump(eth0, tap)
+	must(t, "ip", "-n", name, "link", "set", "eth0", "address", vm.mac, "up")
+	must(t, "ip", "-n", name, "addr", "add", vm.address.Address.String(), "dev", "eth0")
+	if vm.address.Gateway != nil {
+		must(t, "ip", "-n", name, "route", "add", "default", "via", vm.address.Gateway.String())
+	}
+	return func() {
+		tap.Close()
+		eth0.Close()
+		must(t, "ip", "netns", "del", name)
 	}
 }
 
