@@ -58,6 +58,11 @@ bool is_group_in_network(uint32_t group, const std::string& network) {
   return group >> kAttachmentBits == network_half(network);
 }
 
+uint32_t routed_group(const std::string& network) {
+  constexpr uint32_t kOurs = 1U << 30U;  // and not the highest: group is signed in the kernel (struct net_device)
+  return kOurs | (static_cast<uint32_t>(hash_names({"routed", network})) & (kOurs - 1));
+}
+
 std::string network_alias(const std::string& network) { return "slicer:" + network; }
 
 Result<std::optional<addr::Mac>> requested_mac(const NetConf& conf, const Environment& env) {

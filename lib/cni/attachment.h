@@ -39,6 +39,10 @@ struct Attachment {
 /// Whether it is group_in_network() of some attachment of the network.
 bool is_group_in_network(uint32_t group, const std::string& network);
 
+/// The group of links on the host that are all of one routed network's (an upstream ptp's ends): 30 bits of the
+/// network's hash above a bit that no small number of an administrator's has.
+uint32_t routed_group(const std::string& network);
+
 /// "slicer:NETWORK": the alias of what belongs to a whole network (its bridge).
 std::string network_alias(const std::string& network);
 

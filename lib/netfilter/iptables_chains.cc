@@ -59,6 +59,9 @@ void apply(IptRule& out, const Match& match) {
     case Field::kOutput:
       out.out(match.interface, match.negate, match.begins);
       return;
+    case Field::kInputGroup:
+      out.in_group(match.group);
+      return;
     case Field::kSource:
       out.from(match.prefix);
       return;
@@ -198,6 +201,8 @@ std::vector<IptRule> selector_rules(const NetworkRules& rules, addr::Family fami
   if (!rules.forward->bridge.empty())
     return {IptRule(plain).in(rules.forward->bridge).says(network_mark(rules.network)).go(judge)};
   std::vector<IptRule> selectors;
+  if (rules.forward->group != 0)
+    selectors.push_back(IptRule(plain).in_group(rules.forward->group).says(network_mark(rules.network)).go(judge));
   for (const addr::Cidr& subnet : rules.forward->subnets)
     if (subnet.family() == family)
       selectors.push_back(IptRule(plain).from(subnet).says(network_mark(rules.network)).go(judge));

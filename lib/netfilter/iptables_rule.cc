@@ -11,6 +11,7 @@
 #include <linux/netfilter/xt_bpf.h>
 #include <linux/netfilter/xt_comment.h>
 #include <linux/netfilter/xt_conntrack.h>
+#include <linux/netfilter/xt_devgroup.h>
 #include <linux/netfilter/xt_iprange.h>
 #include <linux/netfilter/xt_limit.h>
 #include <linux/netfilter/xt_tcpudp.h>
@@ -109,6 +110,15 @@ IptRule& IptRule::in(const std::string& name, bool negate, bool begins) {
 
 IptRule& IptRule::out(const std::string& name, bool negate, bool begins) {
   output = IptInterface{.name = name, .begins = begins, .negate = negate};
+  return *this;
+}
+
+IptRule& IptRule::in_group(uint32_t group) {
+  xt_devgroup_info info{};
+  info.flags = XT_DEVGROUP_MATCH_SRC;
+  info.src_group = group;
+  info.src_mask = UINT32_MAX;
+  matches.push_back(module_of("devgroup", 0, info));
   return *this;
 }
 

@@ -60,6 +60,8 @@ struct IptRule {
 
   IptRule& in(const std::string& name, bool negate = false, bool begins = false);
   IptRule& out(const std::string& name, bool negate = false, bool begins = false);
+  /// By a link of this group (IFLA_GROUP).
+  IptRule& in_group(uint32_t group);
   IptRule& from(const addr::Cidr& prefix, bool negate = false);
   IptRule& to(const addr::Cidr& prefix, bool negate = false);
   /// As a prefix when the range is one, else by the match iprange; the whole family matches without.

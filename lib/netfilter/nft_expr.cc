@@ -40,6 +40,11 @@ class Encoder {
     compare(match.negate, match.interface.c_str(), match.interface.size() + (match.begins ? 0 : 1));
   }
 
+  void input_group(uint32_t group) {
+    meta(NFT_META_IIFGROUP);
+    compare(false, &group, sizeof(group));
+  }
+
   void protocol(addr::Family family) {
     const uint8_t value = family == addr::Family::kIpv4 ? NFPROTO_IPV4 : NFPROTO_IPV6;
     meta(NFT_META_NFPROTO);
@@ -136,7 +141,7 @@ class Decoder {
   }
 
  private:
-  enum class Loaded { kNothing, kInterface, kProtocol, kLinkType, kFrameTo, kAddress };
+  enum class Loaded { kNothing, kInterface, kProtocol, kLinkType, kGroup, kFrameTo, kAddress };
 
   bool take(const nftnl_expr* expression) {
     const std::string_view name = nftnl_expr_get_str(expression, NFTNL_EXPR_NAME);
@@ -163,6 +168,9 @@ class Decoder {
         return true;
       case NFT_META_IIFTYPE:
         loaded_ = Loaded::kLinkType;
+        return true;
+      case NFT_META_IIFGROUP:
+        loaded_ = Loaded::kGroup;
         return true;
       default:
         return false;
@@ -210,6 +218,7 @@ class Decoder {
     const std::span bytes(data, size);
     if (loaded == Loaded::kProtocol) return op == NFT_CMP_EQ;  // the address match behind it says the family again
     if (loaded == Loaded::kLinkType) return op == NFT_CMP_EQ;  // nft's own, before a match of the Ethernet header
+    if (loaded == Loaded::kGroup) return add_group(bytes, op == NFT_CMP_NEQ);
     if (loaded == Loaded::kFrameTo) return add_mac(bytes, op == NFT_CMP_NEQ);
     if (loaded == Loaded::kInterface) return add_interface(bytes, op == NFT_CMP_NEQ);
     return loaded == Loaded::kAddress && add_prefix(bytes, op == NFT_CMP_NEQ);
@@ -221,6 +230,14 @@ class Decoder {
     const bool begins = length == bytes.size() && length < IFNAMSIZ;
     rule_.matches.push_back(
         {.field = field_, .negate = negate, .interface = std::string(text, length), .begins = begins});
+    return true;
+  }
+
+  bool add_group(std::span<const uint8_t> bytes, bool negate) {
+    Match match{.field = Field::kInputGroup, .negate = negate};
+    if (bytes.size() != sizeof(match.group)) return false;
+    std::memcpy(&match.group, bytes.data(), sizeof(match.group));
+    rule_.matches.push_back(std::move(match));
     return true;
   }
 
@@ -291,6 +308,10 @@ void encode_expressions(nftnl_rule* rule, const Rule& description, bool any_fami
   for (const Match& match : description.matches) {
     if (match.field == Field::kFrameTo) {
       encoder.frame_to(match);
+      continue;
+    }
+    if (match.field == Field::kInputGroup) {
+      encoder.input_group(match.group);
       continue;
     }
     if (match.field == Field::kInput || match.field == Field::kOutput) {

@@ -386,7 +386,6 @@ Result<NetworkParts> parts_in_nftables(const std::string& network) {
                                             {same_bridge_chain(network), &parts.policy},
                                             {isolated_chain(network), &parts.policy},
                                             {within_chain_name(network), &parts.within},
-                                            {routed_chain_name(network), &parts.within},
                                             {detection_chain(network), &parts.segregation},
                                             {redirects_chain(network), &parts.segregation}};
   MessageBuffer question;
@@ -400,7 +399,8 @@ Result<NetworkParts> parts_in_nftables(const std::string& network) {
 Result<void> remove_nft_parts(const std::string& network, const NetworkParts& parts) {
   std::vector<std::string> wanted;
   if (parts.masquerade) wanted.push_back(chain_name(Hook::kPostroutingNat, network));
-  if (parts.within) wanted.insert(wanted.end(), {within_chain_name(network), routed_chain_name(network)});
+  // routed-NETWORK stays, as forward-NETWORK does: isolated networks may live here.
+  if (parts.within) wanted.push_back(within_chain_name(network));
   if (parts.segregation) wanted.insert(wanted.end(), {detection_chain(network), redirects_chain(network)});
   return change(network, "remove rules of the earlier backend of network",
                 [&](NftSession& session, MessageBuffer& batch) -> Result<Change> {

@@ -38,8 +38,11 @@ PolicyGlance::PolicyGlance(const NetworkRules& rules) : rules_(rules) {
                            .target = {.chain = policy_chain(policy_id(*vm.own, prefix_of(rules)))},
                            .comment = vm_mark(vm.owner)});
   }
-  if (wanted_ && rules.forward && rules.forward->bridge.empty())
-    for (const addr::Cidr& subnet : rules.forward->subnets) selectors_left_.push_back(subnet.network());
+  if (!wanted_ || !rules.forward || !rules.forward->bridge.empty()) return;
+  for (const addr::Cidr& subnet : rules.forward->subnets)
+    selectors_left_.push_back({.field = Field::kSource, .prefix = subnet.network()});
+  if (rules.forward->group != 0)
+    selectors_left_.push_back({.field = Field::kInputGroup, .group = rules.forward->group});
 }
 
 void PolicyGlance::ask(MessageBuffer& out) const {
@@ -65,8 +68,7 @@ void PolicyGlance::take_chain(const StandingChain& chain) {
 void PolicyGlance::take_rule(const StandingRule& rule) {
   if (rule.place != place_of(egress_chain(rules_.network)) || !rule.rule) return;
   if (rule.rule->target != judge_chain(rules_.network, id_)) return;
-  for (const Match& match : rule.rule->matches)
-    std::erase_if(selectors_left_, [&](const addr::Cidr& subnet) { return match.prefix == subnet; });
+  for (const Match& match : rule.rule->matches) std::erase(selectors_left_, match);
 }
 
 void PolicyGlance::take_elements(const nlmsghdr* message) {
@@ -95,7 +97,9 @@ std::string PolicyGlance::missing_chain() const {
   if (!stands(judge, kJudgeRules + 1))
     return fmt::format("chain '{}' is gone or changed: another policy is in force", judge);
   if (!selectors_left_.empty())
-    return fmt::format("no rule for '{}' in chain '{}'", selectors_left_.front().text(), egress);
+    return fmt::format("rule '{}' is gone from chain '{}'",
+                       rule_text({.matches = {selectors_left_.front()}, .verdict = Verdict::kGoto, .target = judge}),
+                       egress);
   return {};
 }
 

@@ -34,7 +34,7 @@ class PolicyGlance {
   std::vector<MapElement> elements_ = {};  ///< that must stand
   std::vector<StandingChain> standing_ = {};
   std::vector<MapElement> standing_elements_ = {};
-  std::vector<addr::Cidr> selectors_left_ = {};
+  std::vector<Match> selectors_left_ = {};  ///< of a routed network
 };
 
 }  // namespace slicer::netfilter

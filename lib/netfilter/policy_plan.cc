@@ -196,7 +196,9 @@ std::vector<Rule> PolicyPlan::wanted_selectors() const {
   if (!wish_.selector) return rules;
   if (!wish_.selector->bridge.empty())
     add_once(rules, selector({{.field = Field::kInput, .interface = wish_.selector->bridge}}, judge, wish_.network));
-  else
+  else if (wish_.selector->group != 0)
+    add_once(rules, selector({{.field = Field::kInputGroup, .group = wish_.selector->group}}, judge, wish_.network));
+  if (wish_.selector->bridge.empty())
     for (const addr::Cidr& subnet : wish_.selector->subnets)
       add_once(rules, selector({{.field = Field::kSource, .prefix = subnet.network()}}, judge, wish_.network));
   return rules;

@@ -204,6 +204,9 @@ std::string rule_text(const Rule& rule) {
       case Field::kOutput:
         text += fmt::format("oifname {}\"{}{}\" ", equals, match.interface, match.begins ? "*" : "");
         break;
+      case Field::kInputGroup:
+        text += fmt::format("iifgroup {}{} ", equals, match.group);
+        break;
       case Field::kFrameTo:
         text += fmt::format("ether daddr {}{} ", equals, match.mac.text());
         break;

@@ -22,6 +22,9 @@ struct Forward {
   std::string bridge = {};               ///< host interface; empty: by subnet alone (a routed network: ptp)
   bool any_link = false;                 ///< all links whose names begin with `bridge` (isolated networks)
   std::vector<addr::Cidr> subnets = {};  ///< host bits and order do not matter
+  /// A routed network's links on the host are in this group (IFLA_GROUP): lists judge what comes in by them, whatever
+  /// address it says to come from. 0: by subnet alone.
+  uint32_t group = 0;
   /// The iptables backend asks this chain of the administrator's first, and makes it when it is absent; empty: none.
   std::string admin_chain = {};
 };
@@ -82,7 +85,7 @@ struct NetworkRules {
   return !rules.masquerade.empty() || !rules.masquerade_links.empty();
 }
 
-enum class Field : uint8_t { kInput, kOutput, kSource, kDestination, kFrameTo };
+enum class Field : uint8_t { kInput, kOutput, kInputGroup, kSource, kDestination, kFrameTo };
 
 /// One condition of a rule.
 struct Match {
@@ -90,6 +93,7 @@ struct Match {
   bool negate = false;
   std::string interface = {};  ///< kInput, kOutput: the name
   bool begins = false;         ///< …only its beginning
+  uint32_t group = 0;          ///< kInputGroup: IFLA_GROUP of the link
   addr::Cidr prefix = {};      ///< kSource, kDestination: host bits are zero
   addr::Mac mac = {};          ///< kFrameTo: the destination in the Ethernet header
   friend bool operator==(const Match&, const Match&) = default;

@@ -13,13 +13,13 @@
 #include "lib/cni/fields.h"
 #include "lib/cni/repeated.h"
 #include "lib/net/address.h"
-#include "lib/net/sysctl.h"
 #include "lib/netfilter/backend.h"
 #include "plugins/firewall/config.h"
 #include "plugins/firewall/firewalld.h"
 #include "plugins/firewall/isolated_side.h"
 #include "plugins/firewall/macvtap_side.h"
 #include "plugins/firewall/proxy_record.h"
+#include "plugins/firewall/routed_ends.h"
 #include "plugins/firewall/segregation.h"
 
 namespace slicer::firewall {
@@ -180,31 +180,14 @@ std::vector<addr::Ip> link_local_addresses(const Call& call) {
   return all;
 }
 
-/// A routed network is selected by its subnets, so nobody would judge what a guest sends from its link-local address to
-/// that of the host's end: on a network without IPv6 the host's end has none.
-std::vector<std::string> ends_without_ipv6(const Call& call) {
+/// Absent: the attachment is none of a routed network, or its packets do not pass the host.
+std::optional<RoutedEnds> routed_ends(const Call& call) {
+  if (call.isolated || call.macvtap || call.side.ends.empty() || call.subnets.empty()) return std::nullopt;
   const bool v6 = std::ranges::any_of(call.guests, [](const addr::Ip& ip) { return !ip.is_v4(); });
-  if (call.isolated || v6 || !call.config.restricts()) return {};
-  std::vector<std::string> keys;
-  for (const std::string& end : call.side.ends) keys.push_back("net/ipv6/conf/" + end + "/disable_ipv6");
-  return keys;
-}
-
-Result<void> close_ends(const Call& call) {
-  for (const std::string& key : ends_without_ipv6(call)) {
-    const auto set = net::ensure_sysctl(nullptr, key, "1");
-    if (!set && set.error().kind != Kind::kNotFound) return std::unexpected(set.error());  // absent: no IPv6 here
-  }
-  return {};
-}
-
-Result<void> check_ends(const Call& call) {
-  for (const std::string& key : ends_without_ipv6(call))
-    if (const Result<std::string> value = net::read_sysctl(nullptr, key); value && *value != "1")
-      return fail(Kind::kMismatch,
-                  fmt::format("check sysctl '{}': it is {}, and the VM reaches the host by it", key, *value),
-                  "the next ADD of slicer-firewall for this VM puts it back");
-  return {};
+  return RoutedEnds{.links = call.side.ends,
+                    .group = cni::routed_group(call.config.network),
+                    .restricted = call.config.restricts(),
+                    .ipv6 = v6};
 }
 
 netfilter::PolicyRules policy_rules(const Call& call) {
@@ -228,6 +211,7 @@ std::optional<netfilter::NetworkRules> wanted_rules(const Call& call) {
       .network = call.config.network,
       .forward = netfilter::Forward{
           .bridge = call.side.gateway, .subnets = call.subnets, .admin_chain = call.config.admin_chain}};
+  if (routed_ends(call)) rules.forward->group = cni::routed_group(call.config.network);
   rules.policy = policy_rules(call);
   rules.listed_bridge = call.side.gateway;
   return rules;
@@ -304,7 +288,7 @@ Result<cni::CniResult> add(const cni::Request& request) {
       (void)TRY(leave_zone(call.attachment));
       return {};
     });
-  TRY(close_ends(call));
+  if (const auto ends = routed_ends(call)) TRY(ensure_ends(call.host, *ends));
   netfilter::LossWatch watch;  // who else is attached may not have come to slicer-firewall yet
   if (rules) TRY(call.backend->ensure_watched(*rules, cni::is_repeated(request.conf) ? nullptr : &watch));
   if (watch.lost) log_line(netfilter::loss_text(call.config.network));
@@ -332,7 +316,7 @@ Result<void> check(const cni::Request& request) {
   if (const auto rules = wanted_rules(call)) TRY(call.backend->check(*rules));
   if (call.isolated) TRY(check_isolated_lists(*call.isolated));
   if (call.macvtap) TRY(check_macvtap_lists(*call.macvtap));
-  TRY(check_ends(call));
+  if (const auto ends = routed_ends(call)) TRY(check_ends(*ends));
   if (call.config.zone) TRY(check_zone(*call.config.zone, call.guests));
   return call.segregated ? check_segregated(call.host, call.segregation()) : Result<void>{};
 }

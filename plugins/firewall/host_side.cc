@@ -48,7 +48,7 @@ Result<HostSide> find_host_side(net::RouteSocket& host, const cni::CniResult& re
     return fail(Kind::kNotFound, fmt::format("find interface '{}' of prevResult on the host: no such link", absent),
                 "run DEL and ADD again; something deleted it");
   for (const net::Link& link : others) {
-    if (side.bridge.empty()) side.ends.push_back(link.name);
+    if (side.bridge.empty()) side.ends.push_back(link);
     if (!side.bridge.empty() && link.master == side.bridge_index) side.ports.push_back(link.index);
   }
   return side;

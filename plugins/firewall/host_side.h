@@ -17,8 +17,8 @@ struct HostSide {
   /// Where the host's packets to and from the bridge's VMs pass: the bridge, or a VLAN's own link ("br0.10").
   std::string gateway = {};
   int gateway_index = 0;
-  std::vector<int> ports = {};         ///< the attachment's own ports of the bridge
-  std::vector<std::string> ends = {};  ///< without a bridge: its links
+  std::vector<int> ports = {};       ///< the attachment's own ports of the bridge
+  std::vector<net::Link> ends = {};  ///< without a bridge: its links
 };
 
 /// Looks the interfaces without sandbox up; the TAP of the host's own namespace has `host_netns` as sandbox. Error:
