@@ -20,7 +20,7 @@ std::set<std::string> ask_all_to_stop(const Settings& settings, const std::vecto
   for (const std::string& name : names) {
     if (!check_vm_name(name)) continue;
     const Result<VmRecord> record = load_record(settings, name);
-    if (record && is_alive(*record) && ask_to_stop(*record, wish)) asked.insert(name);
+    if (record && is_alive(*record) && ask_to_stop(settings, *record, wish)) asked.insert(name);
   }
   return asked;
 }

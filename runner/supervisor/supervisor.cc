@@ -384,6 +384,16 @@ class Supervisor {
   ConsoleBroker* console_ = nullptr;  ///< one of the tasks
 };
 
+// By who asks, since he can be told: where nothing can be written (a full disk) the VM must not end, it would be gone.
+Result<void> ensure_kept(const Settings& settings, const VmRecord& record) {
+  if (TRY(find_definition(settings, record.name))) return {};
+  VmDefinition vm = TRY(definition_of(record));
+  vm.stopped = true;
+  Result<void> saved = save_definition(settings, vm).context("keep VM '" + record.name + "'");
+  if (!saved) saved.error().hint = "make room there, or give the VM up: slicer-run vm rm " + record.name;
+  return saved;
+}
+
 }  // namespace
 
 Result<StartingVm> begin_vm(const Settings& settings, const VmRequest& request, VmLock lock) {
@@ -412,9 +422,10 @@ Result<VmRecord> start_vm(const Settings& settings, const VmRequest& request, Vm
   return await_vm(TRY(begin_vm(settings, request, std::move(lock))));
 }
 
-Result<void> ask_to_stop(const VmRecord& record, const StopWish& wish) {
+Result<void> ask_to_stop(const Settings& settings, const VmRecord& record, const StopWish& wish) {
   const UniqueFd supervisor = open_process(record.supervisor);
   if (!supervisor.valid()) return {};
+  if (wish.keep) TRY(ensure_kept(settings, record));
   const StopOrder order{.keep = wish.keep, .limit = wish.limit};
   return signal_process(supervisor, wish.now ? SIGINT : SIGTERM, order_value(order))
       .context("stop VM '" + record.name + "'");
@@ -423,7 +434,7 @@ Result<void> ask_to_stop(const VmRecord& record, const StopWish& wish) {
 Result<void> stop_vm(const Settings& settings, const VmRecord& record, const StopWish& wish) {
   const UniqueFd supervisor = open_process(record.supervisor);
   if (supervisor.valid()) {
-    TRY(ask_to_stop(record, wish));
+    TRY(ask_to_stop(settings, record, wish));
     const auto limit = kStopLimit + std::min(wish.limit, kMaxStopLimit);
     if (!wait_for_end(supervisor, static_cast<int>(std::chrono::milliseconds(limit).count())))
       TRY(kill_process(record.supervisor));

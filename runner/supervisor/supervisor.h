@@ -62,11 +62,13 @@ struct StopWish {
 };
 inline constexpr std::chrono::seconds kMaxStopLimit{24 * 3600};
 
-/// Asks a VM's supervisor to end it; does not wait. A supervisor that is dead is success.
-Result<void> ask_to_stop(const VmRecord& record, const StopWish& wish);
+/// Asks a VM's supervisor to end it; does not wait. A supervisor that is dead is success. Errors: those of
+/// save_definition() (a VM that cannot be kept is not asked), kSystem.
+Result<void> ask_to_stop(const Settings& settings, const VmRecord& record, const StopWish& wish);
 
 /// Asks, and waits until nothing of the run is left. A supervisor that takes too long is killed (its hypervisor dies
-/// with it) and cleaned up after. A kept VM stays kept. Errors: what the cleanup says.
+/// with it) and cleaned up after. A kept VM stays kept. Errors: those of ask_to_stop(), and what the
+/// cleanup says.
 Result<void> stop_vm(const Settings& settings, const VmRecord& record, const StopWish& wish);
 
 }  // namespace slicer::runner

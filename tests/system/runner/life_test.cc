@@ -1,5 +1,6 @@
 // A VM beyond one run: stopped, kept, booted again, removed. No guest is needed for that.
 #include <doctest/doctest.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -99,6 +100,28 @@ TEST_CASE("life vm stop: the VM is kept and listed, vm start boots it with its M
   std::filesystem::remove("/run/calls");
   std::filesystem::remove("/run/slicer/.tap.lock");
   CHECK(difference(before, snapshot()) == "");
+}
+
+TEST_CASE("life vm stop: a VM that a full disk cannot keep runs on") {
+  const Machine machine;
+  REQUIRE(Runner::start("demo-1").ok());
+  REQUIRE(Runner::start("demo-2", "private").ok());
+  std::filesystem::create_directories("/var/lib/slicer/vms");
+  REQUIRE(mount("tmpfs", "/var/lib/slicer/vms", "tmpfs", 0, "nr_inodes=1") == 0);
+  for (const char* line : {"vm stop demo-1", "vm stop demo-1 demo-2", "vm restart demo-1"}) {
+    const Outcome refused = Runner::run(line);
+    INFO(line << ": " << refused.err);
+    CHECK(refused.exit_code == 1);
+    CHECK(refused.err.find("keep VM 'demo-1': ") != std::string::npos);
+    CHECK(refused.err.find("(ENOSPC)") != std::string::npos);
+    CHECK(refused.err.find("make room there, or give the VM up: slicer-run vm rm demo-1") != std::string::npos);
+    CHECK(state_of("demo-1") == "running");
+    CHECK(state_of("demo-2") == "running");
+  }
+  REQUIRE(umount2("/var/lib/slicer/vms", MNT_DETACH) == 0);
+  CHECK(Runner::run("vm stop demo-1 demo-2").ok());
+  CHECK(state_of("demo-1") == "stopped");
+  CHECK(state_of("demo-2") == "stopped");
 }
 
 TEST_CASE("life: names of kept VMs are taken, and messages say what to do") {
