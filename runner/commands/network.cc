@@ -8,6 +8,8 @@
 #include "lib/base/log.h"
 #include "lib/cni/json.h"
 #include "runner/chain/conflist.h"
+#include "runner/commands/network_check.h"
+#include "runner/commands/network_gc.h"
 #include "runner/commands/network_reload.h"
 #include "runner/commands/network_rm.h"
 #include "runner/commands/network_show.h"
@@ -64,7 +66,9 @@ void register_network(CLI::App& app, Context& context) {
   network.require_subcommand(1);
   register_list_networks(network, context);
   register_network_show(network, context);
+  register_network_check(network, context);
   register_network_reload(network, context);
+  register_network_gc(network, context);
   register_network_rm(network, context);
 }
 

@@ -9,6 +9,7 @@
 #include "lib/base/log.h"
 #include "lib/base/whole_file.h"
 #include "lib/net/netns.h"
+#include "runner/supervisor/attach_lock.h"
 
 namespace slicer::runner {
 namespace {
@@ -49,6 +50,7 @@ Result<std::string> free_tap_name(const std::string& prefix) {
 }
 
 Result<cni::CniResult> add(const Settings& settings, const chain::Conflist& network, VmRecord& record) {
+  const AttachLock lock = TRY(AttachLock::for_add(settings));
   record.attached = true;
   TRY(save_record(settings, record));
   return chain::Runtime(runtime_settings(settings)).add(network, attachment_of(record));
