@@ -50,10 +50,16 @@ struct LossWatch {
   /// Is there an attachment for which the missing rules must have stood? `everything`: no rule of ours is in nf_tables
   /// at all, so one of any network proves it. Empty: nobody can tell.
   std::function<Result<bool>(bool everything)> evidence = {};
+  /// Called before anything is written, maybe again before a later step.
+  std::function<Result<void>()> before_write = {};
   bool lost = false;  ///< the answer; what the call is about stands again
 };
 /// What to tell on stderr, with the way to bring back the rest.
 std::string loss_text(const std::string& network);
+
+/// Does anything of a network's stand, in either backend? An opening of a legacy FORWARD, or a bridge listed there,
+/// alone is nothing. Reads all of our table: for calls that write. Errors: kBusy, kSystem.
+Result<bool> has_network_rules(const std::string& network);
 
 /// Constant rules of networks in the network namespace of this process. Every call opens what it needs and closes it.
 /// Common errors: kSystem (EPERM: no CAP_NET_ADMIN), kUnsupportedKernel (no nf_tables, no legacy tables, or a part of

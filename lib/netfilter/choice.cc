@@ -9,6 +9,7 @@
 #include "lib/netfilter/iptables_foreign.h"
 #include "lib/netfilter/isolation_nft.h"
 #include "lib/netfilter/nftables.h"
+#include "lib/netfilter/traces.h"
 
 namespace slicer::netfilter {
 namespace {
@@ -193,6 +194,15 @@ class Chosen final : public Backend {
 
 std::unique_ptr<Backend> make_chosen_backend(BackendName name, std::optional<bool> legacy_tables) {
   return std::make_unique<Chosen>(name, legacy_tables);
+}
+
+Result<bool> has_network_rules(const std::string& network) {
+  Result<bool> own = has_nftables_rules(network);
+  if (!own && own.error().kind != Kind::kUnsupportedKernel) return own;
+  if (own.value_or(false) || !legacy_tables_exist()) return own.value_or(false);
+  Result<bool> legacy = is_network_in_legacy(network);
+  if (!legacy && legacy.error().kind == Kind::kUnsupportedKernel) return false;  // no libiptc: nothing of ours there
+  return legacy;
 }
 
 bool has_legacy_tables() { return legacy_tables_exist(); }

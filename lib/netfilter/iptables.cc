@@ -111,6 +111,7 @@ class Iptables final : public Backend {
     const auto plan = [&](const IptImage& standing) {
       IptChange change = plan_rules(standing, rules);
       if (watch == nullptr) return change;
+      if (!change.empty() && watch->before_write && unknown) unknown = watch->before_write();
       const Result<bool> taken = were_taken(standing, change, rules.network, *watch);
       if (!taken) unknown = std::unexpected(taken.error());
       lost[standing.table][standing.family] = taken.value_or(false);

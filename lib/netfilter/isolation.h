@@ -31,8 +31,9 @@ struct IsolationOwner {
 /// Is `mark` of an owner of this network?
 bool is_mark_of_network(const std::string& mark, const std::string& network);
 
-/// Between "is there an isolated link" and "take the rules away" no link may come: who makes one shares this lock until
-/// the rules are ensured, who removes them has it alone. It is the network namespace's own (flock on /proc's file of
+/// Between "is there a link that needs the rules" and "take the rules away" no link may come: who makes one ensures the
+/// rules and shares this lock until it stands, who removes them has it alone. For isolated links, and those of a bridge
+/// whose rules a failed ADD takes back. It is the network namespace's own (flock on /proc's file of
 /// it), so it needs no file, and ends with the process.
 class IsolationLock {
  public:

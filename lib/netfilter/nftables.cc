@@ -294,6 +294,7 @@ class Nftables final : public Backend {
       if (gaps.closed()) return {};
       // Asked between reading and writing: whose rules came meanwhile, and his attachment after them, fails the commit.
       const bool lost = watch != nullptr && TRY(were_taken(session, gaps, *watch));
+      if (watch != nullptr && watch->before_write) TRY(watch->before_write());
       MessageBuffer batch;
       batch.begin_batch(gaps.generation);
       put_gaps(batch, gaps, rules);

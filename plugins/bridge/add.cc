@@ -55,11 +55,18 @@ Result<Attached> attach_or_explain(Call& call, const Bridge& bridge, const cni::
   return attached;
 }
 
+/// The rules come before any link of the attachment: where one stands they have stood.
+Result<Attached> attach_behind_rules(Call& call, const Bridge& bridge, const cni::CniResult& planned, Undo& undo) {
+  const netfilter::IsolationLock lock = TRY(ensure_network_rules(call, bridge, planned, undo));
+  return attach_or_explain(call, bridge, planned, undo);
+}
+
 /// `slicer-run network reload`, after somebody emptied the packet filter: an attachment that stands, with its own
 /// result. Only what is the network's.
 Result<cni::CniResult> repeat(Call& call) {
   const Bridge bridge = TRY(check_bridge(call));
-  TRY(ensure_network_rules(call, bridge, *call.request.conf.prev_result));
+  Undo nothing;  // it was attached before
+  (void)TRY(ensure_network_rules(call, bridge, *call.request.conf.prev_result, nothing));
   TRY(ensure_forwarding(call, *call.request.conf.prev_result));
   return *call.request.conf.prev_result;
 }
@@ -79,12 +86,9 @@ Result<cni::CniResult> add(const cni::Request& request) {
   TRY(refuse_name_in_use(call));
   cni::CniResult result = TRY(reserve_addresses(call, undo));
   Bridge bridge = TRY(ensure_bridge(call, undo));
-  undo_network_rules(call, bridge, undo);
   TRY(ensure_vlan_gateway(call, bridge, undo));
   TRY(ensure_gateway(call, bridge, gateway_addresses(result, call.config), undo));
-  // Before any link of the attachment: where one stands the rules have stood.
-  TRY(ensure_network_rules(call, bridge, result));
-  Attached attached = TRY(attach_or_explain(call, bridge, result, undo));
+  Attached attached = TRY(attach_behind_rules(call, bridge, result, undo));
   TRY(ensure_forwarding(call, result));
   result.interfaces = std::move(attached.interfaces);
   for (cni::IpConfig& ip : result.ips) ip.interface = attached.guest;

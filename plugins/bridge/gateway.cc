@@ -63,15 +63,17 @@ Result<void> clear_way(Call& call, const Bridge& bridge, const addr::Cidr& stand
 Result<void> ensure_address(Call& call, const Bridge& bridge, const addr::Cidr& wanted, Undo& undo) {
   const auto standing = TRY(net::list_addresses(call.host, bridge.gateway_index, wanted.family()));
   if (std::any_of(standing.begin(), standing.end(), [&](const auto& one) { return one.address == wanted; })) return {};
+  const std::vector<int> before = TRY(net::list_ports(call.host, bridge.index));
   for (const net::LinkAddress& one : standing)
     if (!one.link_local && conflicts(one, wanted)) TRY(clear_way(call, bridge, one.address, wanted, undo));
   const bool added = TRY(net::ensure_address(call.host, bridge.gateway_index,
                                              {.address = wanted, .no_dad = !call.config.detect_duplicates}));
   if (!added) return {};
-  // It belongs to the network: another call that found it may count on it, and then has a port here.
-  undo.push("remove gateway", [&call, index = bridge.gateway_index, wanted]() -> Result<void> {
-    if (!TRY(net::list_ports(call.host, index)).empty()) return {};
-    return net::delete_address(call.host, index, wanted);
+  // It belongs to the network: another call that found it may count on it, and then has a port that was not here.
+  undo.push("remove gateway", [&call, bridge, wanted, before]() -> Result<void> {
+    for (const int port : TRY(net::list_ports(call.host, bridge.index)))
+      if (std::ranges::find(before, port) == before.end()) return {};
+    return net::delete_address(call.host, bridge.gateway_index, wanted);
   });
   return {};
 }

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "lib/base/log.h"
 #include "lib/cni/repeated.h"
@@ -41,23 +42,32 @@ Result<bool> has_attachments(Call& call, bool everything) {
   return false;
 }
 
-}  // namespace
-
-void undo_network_rules(Call& call, const Bridge& bridge, Undo& undo) {
-  if (!bridge.created) return;
-  undo.push("remove network's rules", [&call, index = bridge.index]() -> Result<void> {
-    if (!TRY(net::list_ports(call.host, index)).empty()) return {};
+/// Nothing of the network stood before this call: it all goes, unless another call of the network was faster to attach.
+void undo_rules(Call& call, Undo& undo) {
+  undo.push("remove network's rules", [&call]() -> Result<void> {
+    const auto alone = TRY(netfilter::IsolationLock::acquire(netfilter::IsolationLock::Use::kRemoval));
+    if (TRY(has_attachments(call, false))) return {};
     return TRY(netfilter::make_backend_for("ipMasqBackend", call.config.masq_backend))->remove(call.attachment.network);
   });
 }
 
-Result<void> ensure_network_rules(Call& call, const Bridge& bridge, const cni::CniResult& result) {
+}  // namespace
+
+Result<netfilter::IsolationLock> ensure_network_rules(Call& call, const Bridge& bridge, const cni::CniResult& result,
+                                                      Undo& undo) {
   const auto backend = TRY(netfilter::make_backend_for("ipMasqBackend", call.config.masq_backend));
+  auto lock = TRY(netfilter::IsolationLock::acquire(netfilter::IsolationLock::Use::kAdd));
   // The attachment of a repeated ADD proves nothing: whoever repeats it knows.
   netfilter::LossWatch watch{.evidence = [&call](bool everything) { return has_attachments(call, everything); }};
+  bool asked = false;
+  watch.before_write = [&]() -> Result<void> {
+    if (std::exchange(asked, true)) return {};
+    if (!TRY(netfilter::has_network_rules(call.attachment.network))) undo_rules(call, undo);
+    return {};
+  };
   TRY(backend->ensure_watched(rules_of(call, bridge, result), cni::is_repeated(call.request.conf) ? nullptr : &watch));
   if (watch.lost) log_line(netfilter::loss_text(call.attachment.network));
-  return {};
+  return lock;
 }
 
 Result<void> ensure_forwarding(const Call& call, const cni::CniResult& result) {

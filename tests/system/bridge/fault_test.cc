@@ -193,6 +193,30 @@ TEST_CASE("bridge fault: a TAP device that cannot be opened is said, and nothing
   CHECK(difference(before, snapshot()) == "");
 }
 
+TEST_CASE("bridge fault: a first ADD that fails on a bridge of somebody else's leaves none of the network's rules") {
+  const Host host;
+  (void)must("ip link add slicer0 type bridge forward_delay 0");
+  (void)must("ip link add other0 master slicer0 up type veth peer name other1");  // so its MAC does not change
+  (void)must("ip link set slicer0 up");
+  (void)must("touch /run/nothing");
+  const auto fail_once = [](const Json& conf, const Call& how) {
+    REQUIRE(mount("/run/nothing", "/dev/net/tun", nullptr, MS_BIND, nullptr) == 0);
+    check_fault({.what = "no tun", .conf = conf, .call = how, .named = "'" + how.ifname + "'"});
+    REQUIRE(umount2("/dev/net/tun", MNT_DETACH) == 0);
+  };
+  Json listed_alone = demo_conf();
+  listed_alone.erase("ipMasq");
+  for (const Json& conf : {demo_conf(), listed_alone, with(demo_conf(), "ipMasqBackend", "iptables"),
+                           with(demo_conf(), "portIsolation", true)})
+    fail_once(conf, host_call("ADD"));
+  // Where a VM of the network is there they stay, and so does what stood without one.
+  const Json first = add(demo_conf(), host_call("ADD"));
+  fail_once(demo_conf(), host_call("ADD", "vm-2", "vmtap1"));
+  CHECK(call(with(demo_conf(), "prevResult", first), host_call("CHECK")).ok());
+  REQUIRE(call(demo_conf(), host_call("DEL")).ok());
+  fail_once(demo_conf(), host_call("ADD"));
+}
+
 TEST_CASE("bridge fault: an IPAM plugin that is not there is only said to be absent") {
   const Host host;
   const Json conf = with(demo_conf(), "/ipam/type", "no-such-ipam");
