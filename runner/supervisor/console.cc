@@ -27,6 +27,7 @@ namespace {
 
 constexpr char kEscape = 0x1d;  // ctrl-]
 constexpr int kFollowIntervalMs = 500;
+constexpr size_t kMaxTyped = size_t{64} << 10;  // read ahead, so that the escape key is seen
 
 using Chunk = std::array<char, 16384>;
 
@@ -51,28 +52,21 @@ class RawTerminal {
   bool changed_ = false;
 };
 
-Result<void> send_all(int socket, std::string_view text) {
-  while (!text.empty()) {
-    const ssize_t count = send(socket, text.data(), text.size(), MSG_NOSIGNAL);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return fail_errno(errno, "write to the console");
-    text.remove_prefix(static_cast<size_t>(count));
-  }
-  return {};
-}
-
 class Session {
  public:
   Session(const UniqueFd& socket, const Signals& signals) : socket_(socket), signals_(signals) {}
 
   Result<ConsoleEnd> run() {
     for (;;) {
-      std::array<pollfd, 3> waiting = {{{.fd = socket_.get(), .events = POLLIN, .revents = 0},
-                                        {.fd = input_open_ ? STDIN_FILENO : -1, .events = POLLIN, .revents = 0},
+      const short console = typed_.empty() ? POLLIN : POLLIN | POLLOUT;
+      const bool listens = input_open_ && typed_.size() < kMaxTyped;
+      std::array<pollfd, 3> waiting = {{{.fd = socket_.get(), .events = console, .revents = 0},
+                                        {.fd = listens ? STDIN_FILENO : -1, .events = POLLIN, .revents = 0},
                                         {.fd = signals_.fd(), .events = POLLIN, .revents = 0}}};
       if (poll(waiting.data(), waiting.size(), -1) < 0 && errno != EINTR) return fail_errno(errno, "wait for input");
-      if (waiting[0].revents != 0 && !TRY(pass_output())) return ConsoleEnd::kVmEnded;
-      if (waiting[1].revents != 0 && !TRY(pass_input())) return ConsoleEnd::kDetached;
+      if ((waiting[0].revents & ~POLLOUT) != 0 && !TRY(pass_output())) return ConsoleEnd::kVmEnded;
+      if (waiting[1].revents != 0 && !take_input()) return ConsoleEnd::kDetached;
+      if (!typed_.empty()) send_typed();
       if (waiting[2].revents != 0) return ConsoleEnd::kSignal;
     }
   }
@@ -88,7 +82,7 @@ class Session {
   }
 
   // False at the escape key. Only a terminal has one: what is piped in may hold any byte.
-  Result<bool> pass_input() {
+  bool take_input() {
     Chunk chunk;
     const ssize_t count = read(STDIN_FILENO, chunk.data(), chunk.size());
     if (count <= 0) {
@@ -97,13 +91,26 @@ class Session {
     }
     const std::string_view text(chunk.data(), static_cast<size_t>(count));
     const size_t escape = terminal_.is_terminal() ? text.find(kEscape) : std::string_view::npos;
-    if (!send_all(socket_.get(), text.substr(0, escape))) return true;  // its end is seen by pass_output()
-    return escape == std::string_view::npos;
+    typed_ += text.substr(0, escape);
+    if (escape == std::string_view::npos) return true;
+    send_typed();
+    return false;
+  }
+
+  // As much as there is room for: while the guest does not read, the console takes no more. Its end is seen by
+  // pass_output().
+  void send_typed() {
+    const ssize_t count = send(socket_.get(), typed_.data(), typed_.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (count > 0)
+      typed_.erase(0, static_cast<size_t>(count));
+    else if (count < 0 && errno != EAGAIN && errno != EINTR)
+      typed_.clear();
   }
 
   const UniqueFd& socket_;
   const Signals& signals_;
   RawTerminal terminal_ = {};
+  std::string typed_ = {};  ///< what the console has not taken yet
   bool input_open_ = true;
 };
 

@@ -22,7 +22,9 @@ struct Machine {
 /// slicer-run on a terminal.
 class Terminal {
  public:
-  explicit Terminal(const std::string& line) : master_(posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC)) {
+  /// `input`: a file in the place of the keyboard.
+  explicit Terminal(const std::string& line, const std::string& input = {})
+      : master_(posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC)) {
     if (!master_.valid() || grantpt(master_.get()) != 0 || unlockpt(master_.get()) != 0) give_up("make a terminal");
     const std::string slave_name = ptsname(master_.get());
     slave_ = UniqueFd(open(slave_name.c_str(), O_RDWR | O_NOCTTY | O_CLOEXEC));
@@ -31,6 +33,7 @@ class Terminal {
     pid_ = fork();
     if (pid_ != 0) return;
     for (const int fd : {0, 1, 2}) (void)dup2(slave_.get(), fd);
+    if (!input.empty()) (void)dup2(open(input.c_str(), O_RDONLY | O_CLOEXEC), 0);
     std::vector<char*> argv;
     for (std::string& word : words) argv.push_back(word.data());
     argv.push_back(nullptr);
@@ -85,6 +88,16 @@ class Terminal {
   std::string shown_ = {};
 };
 
+/// It has done what it can: it sleeps, and has for three looks.
+bool is_waiting(pid_t pid) {
+  const std::string before = contents("/proc/" + std::to_string(pid) + "/stat");
+  for (int look = 0; look < 3; ++look) {
+    (void)usleep(20000);
+    if (contents("/proc/" + std::to_string(pid) + "/stat") != before) return false;
+  }
+  return before.find(") S ") != std::string::npos;
+}
+
 }  // namespace
 
 TEST_CASE("runner vm console: a terminal on the guest, the escape key leaves it and the VM runs on") {
@@ -130,6 +143,25 @@ TEST_CASE("runner vm console: input that is piped in may hold the escape key") {
   CHECK(outcome.out ==
         "TINY-READY\r\na\x1d"
         "b");
+}
+
+TEST_CASE("runner vm console: a guest that reads nothing holds up neither a signal nor the escape key") {
+  const StandInMachine machine;
+  REQUIRE(Runner::start("demo-1").ok());
+  REQUIRE(Runner::says("demo-1", "READY"));
+  write_text("/run/much", "D" + std::string(4U << 20U, 'x'));
+  for (const bool by_signal : {true, false}) {
+    Terminal console("vm console demo-1", by_signal ? "/run/much" : "");
+    REQUIRE(console.shows("READY"));
+    if (by_signal) {
+      REQUIRE(eventually([&] { return is_waiting(console.pid()); }));
+      REQUIRE(kill(console.pid(), SIGTERM) == 0);
+    } else {
+      REQUIRE(eventually([&] { return console.is_raw(); }));
+      console.type("more\x1d");
+    }
+    CHECK(console.wait() == 0);
+  }
 }
 
 TEST_CASE("runner vm logs: what the guest wrote, and with --follow until it ends") {
