@@ -2,9 +2,11 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -47,8 +49,9 @@ void add_global_options(CLI::App& app, Context& context) {
 }
 
 int report(const Error& error) {
+  const bool may_not = error.hint.empty() && error.sys_errno == EACCES && geteuid() != 0;
   log_line(error.message);
-  if (!error.hint.empty()) log_line("hint: " + error.hint);
+  if (may_not || !error.hint.empty()) log_line("hint: " + (may_not ? "run it with sudo" : error.hint));
   return kExitFailed;
 }
 

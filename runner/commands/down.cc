@@ -98,6 +98,21 @@ Result<bool> end_keepers(const Context& context, const Target& target) {
   return any;
 }
 
+Result<std::set<std::string>> alive_vms(const Context& context, const Target& target) {
+  std::set<std::string> names;
+  for (const VmRecord& record : TRY(list_alive_vms(context)))
+    if (target.covers(record.group, record.group_file)) names.insert(record.name);
+  return names;
+}
+
+// What the keepers have ended, they have told elsewhere.
+Result<void> tell_ended(const Context& context, const Target& target, const std::set<std::string>& before) {
+  const std::set<std::string> still = TRY(alive_vms(context, target));
+  for (const std::string& name : before)
+    if (!still.contains(name)) TRY(print(name + " is gone\n"));
+  return {};
+}
+
 // Of an `up` that was killed; they go with what we return.
 std::vector<GroupLock> stale_locks(const Context& context, const std::vector<std::string>& groups) {
   std::vector<GroupLock> locks;
@@ -113,7 +128,9 @@ Result<int> run(const Context& context, const Options& options) {
   TRY(check_root());
   Target target = TRY(find_target(options.word));
   bool any = TRY(add_known_groups(context, target));
+  const std::set<std::string> before = TRY(alive_vms(context, target));
   any = TRY(end_keepers(context, target)) || any;
+  TRY(tell_ended(context, target, before));
   if (!any && target.file.empty())
     return fail(Kind::kNotFound, fmt::format("no VM of a host group '{}' is up", options.word),
                 "slicer-run list shows the VMs");

@@ -58,9 +58,21 @@ Result<void> try_veth(Trial& trial) {
   return {};
 }
 
-Result<void> try_guard(Trial& trial) { return net::ensure_guard(trial.session, trial.tap, {.mac = kMac}); }
+/// What cannot be told because an earlier feature is not there.
+std::unexpected<Error> not_tried(std::string_view lacking) {
+  return fail(Kind::kUnavailable, fmt::format("not tried: there is no {} to try it on", lacking));
+}
 
-Result<void> try_redirect(Trial& trial) { return net::ensure_redirect_pair(trial.session, trial.veth, trial.tap); }
+Result<void> try_guard(Trial& trial) {
+  if (trial.tap == 0) return not_tried("TAP");
+  return net::ensure_guard(trial.session, trial.tap, {.mac = kMac});
+}
+
+Result<void> try_redirect(Trial& trial) {
+  if (trial.tap == 0) return not_tried("TAP");
+  if (trial.veth == 0) return not_tried("veth");
+  return net::ensure_redirect_pair(trial.session, trial.veth, trial.tap);
+}
 
 Result<void> try_netfilter(Trial&) {
   const addr::Cidr subnet{.ip = addr::Ip(addr::Family::kIpv4, 0xc0000200), .prefix = 24};  // 192.0.2.0/24 (RFC 5737)
@@ -72,12 +84,14 @@ Result<void> try_netfilter(Trial&) {
 }
 
 Result<void> try_locked(Trial& trial) {
+  if (trial.tap == 0) return not_tried("TAP");
   if (TRY(net::supports_locked(trial.session, trial.tap))) return {};
   return fail(Kind::kUnsupportedKernel, "bridge ports cannot be locked (Linux 5.18 can)");
 }
 
 // With the device that a hypervisor opens: its number is found in sysfs.
 Result<void> try_macvtap(Trial& trial) {
+  if (trial.veth == 0) return not_tried("veth");
   const net::Netns own = TRY(net::Netns::current());
   TRY(net::create_macvtap(trial.session, own, {.name = kMacvtap, .parent = trial.veth}));
   TRY(net::get_macvtap_device(own, kMacvtap));
@@ -85,8 +99,7 @@ Result<void> try_macvtap(Trial& trial) {
 }
 
 Result<void> try_egress(Trial& trial) {
-  if (!TRY(net::find_link_index(trial.session, kMacvtap)))
-    return fail(Kind::kUnsupportedKernel, "not tried: there is no macvtap to try it on");
+  if (!TRY(net::find_link_index(trial.session, kMacvtap))) return not_tried("macvtap");
   netfilter::EgressTable table = TRY(netfilter::EgressTable::open());
   netfilter::Policy policy;
   policy.drop.push_back(TRY(netfilter::parse_policy_entry("192.0.2.0/24")));
@@ -124,6 +137,11 @@ constexpr std::array<Feature, 9> kFeatures = {{
 Finding try_feature(const Feature& feature, Trial& trial) {
   const Result<void> done = feature.attempt(trial);
   if (done) return {.level = Level::kOk, .check = feature.check, .what = feature.what};
+  if (done.error().kind == Kind::kUnavailable && feature.level != Level::kOk)
+    return {.level = Level::kWarn,
+            .check = feature.check,
+            .what = done.error().message,
+            .remedy = "see to what failed before it, then run doctor again"};
   return {.level = feature.level,
           .check = feature.check,
           .what = done.error().message,

@@ -1,6 +1,7 @@
 // slicer-run doctor: each defect is seen, named and has a remedy; a good host has none of them.
 
 #include <doctest/doctest.h>
+#include <sys/mount.h>
 
 #include <filesystem>
 
@@ -79,6 +80,19 @@ TEST_CASE("doctor: exits 1 exactly when something fails, and says so in words") 
   for (const Json& finding : report.all) failures += finding["level"] == "fail" ? 1 : 0;
   CHECK(failures > 0);
   CHECK(report.outcome.exit_code == 1);
+}
+
+TEST_CASE("doctor: without /dev/net/tun that is what fails, not what needs a TAP to be tried") {
+  const OneNetwork host;
+  REQUIRE(mount("tmpfs", "/dev/net", "tmpfs", 0, nullptr) == 0);
+  const Report report;
+  CHECK(
+      contains(report.of("kernel.tap"), "fail: open '/dev/net/tun': No such file or directory (ENOENT) (modprobe tun"));
+  for (const char* check : {"kernel.guard", "kernel.redirect"}) {
+    CAPTURE(check);
+    CHECK(report.of(check) ==
+          "warn: not tried: there is no TAP to try it on (see to what failed before it, then run doctor again)\n");
+  }
 }
 
 TEST_CASE("doctor: a mistyped key, which the plugin ignores, is told with the right one") {

@@ -70,6 +70,7 @@ TEST_CASE("runner up: restart always brings a VM back, unless somebody ended it"
   const Outcome down = Runner::run("down vm");
   INFO(down.out << down.err);
   CHECK(down.ok());
+  CHECK(down.out == "vm-1 is gone\n");  // who keeps the group ended it
   CHECK(group_leftovers() == before);
 }
 

@@ -251,6 +251,21 @@ TEST_CASE("runner list: who may not read what a VM is gets no empty list") {
   CHECK(listed.err.find("hint: run it with sudo") != std::string::npos);
 }
 
+TEST_CASE("runner: who may not look is told to be root") {
+  const Machine machine;
+  std::filesystem::create_directories("/var/lib/slicer/vms");
+  std::filesystem::create_directories("/var/lib/cni/results");
+  for (const char* folder : {"/var/lib/slicer/vms", "/var/lib/cni/results"}) REQUIRE(chmod(folder, 0700) == 0);
+  for (const char* command : {"list", "network show host"}) {
+    CAPTURE(command);
+    std::vector<std::string> line = Runner::argv(command);
+    line.insert(line.begin(), {"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"});
+    const Outcome refused = run(line);
+    CHECK(refused.exit_code == 1);
+    CHECK(refused.err.find("Permission denied (EACCES)\nslicer-run: hint: run it with sudo\n") != std::string::npos);
+  }
+}
+
 TEST_CASE("runner: a wrong command line exits 2") {
   const Machine machine;
   for (const char* line : {"", "vm", "vm new", "vm new a b c", "frobnicate", "vm new a --accel hvf",
