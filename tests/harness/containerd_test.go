@@ -130,17 +130,47 @@ func hasCapability(t *testing.T, number uint) bool {
 
 const capSysResource = 24
 
-// start runs containerd with folders of its own, and imports the image.
-func (m *machine) start() {
+// major is containerd's version: 1 is Debian's, 2 the newest one's (build-containerd).
+func (m *machine) major() int {
 	m.t.Helper()
-	config := fmt.Sprintf(`version = 2
+	fields := strings.Fields(must(m.t, "containerd", "--version"))
+	var major int
+	_, err := fmt.Sscanf(strings.TrimPrefix(fields[2], "v"), "%d.", &major)
+	check(m.t, err)
+	return major
+}
+
+// configuration is containerd's own: both of them find the networks in their default folder, the newer one the plugins
+// in two. Without CAP_SYS_RESOURCE nobody may lower a process's oom_score_adj, which is what containerd does for a pod.
+func (m *machine) configuration() string {
+	m.t.Helper()
+	root, restrict := filepath.Join(m.folder, "root"), !hasCapability(m.t, capSysResource)
+	if m.major() == 1 {
+		return fmt.Sprintf(`version = 2
 root = %q
 state = "/run/containerd"
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = %q
-  # Without CAP_SYS_RESOURCE nobody may lower a process's oom_score_adj, which is what containerd does for a pod.
   restrict_oom_score_adj = %v
-`, filepath.Join(m.folder, "root"), imageName, !hasCapability(m.t, capSysResource))
+`, root, imageName, restrict)
+	}
+	return fmt.Sprintf(`version = 3
+root = %q
+state = "/run/containerd"
+[plugins."io.containerd.cri.v1.images".pinned_images]
+  sandbox = %q
+[plugins."io.containerd.cri.v1.runtime"]
+  restrict_oom_score_adj = %v
+[plugins."io.containerd.cri.v1.runtime".cni]
+  bin_dirs = [%q, %q]
+  conf_dir = %q
+`, root, imageName, restrict, ours, upstream, cniConf)
+}
+
+// start runs containerd with folders of its own, and imports the image.
+func (m *machine) start() {
+	m.t.Helper()
+	config := m.configuration()
 	file, logPath := filepath.Join(m.folder, "config.toml"), filepath.Join(m.folder, "log")
 	check(m.t, os.WriteFile(file, []byte(config), 0o600))
 	log, err := os.Create(logPath)

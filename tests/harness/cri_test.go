@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -51,13 +52,13 @@ func newKubelet(m *machine) *kubelet {
 	return k
 }
 
+// ready: containerd 2 has a third condition, about deprecated configuration.
 func ready(status *cri.StatusResponse) bool {
+	holds := map[string]bool{}
 	for _, condition := range status.Status.Conditions {
-		if !condition.Status {
-			return false
-		}
+		holds[condition.Type] = condition.Status
 	}
-	return true
+	return holds["RuntimeReady"] && holds["NetworkReady"]
 }
 
 type pod struct {
@@ -200,5 +201,37 @@ func TestKubernetesPod(t *testing.T) {
 		if !shaped {
 			t.Log("this kernel has no tbf or ifb: the bandwidth plugin had nothing to do")
 		}
+	})
+}
+
+// networkIs is what CRI tells of the network: kubelet marks its node by that.
+func (k *kubelet) networkIs(want bool, reason string) func() bool {
+	return func() bool {
+		status, err := k.Status(k.t.Context(), &cri.StatusRequest{})
+		check(k.t, err)
+		for _, condition := range status.Status.Conditions {
+			if condition.Type == "NetworkReady" {
+				return condition.Status == want && strings.Contains(condition.Message, reason)
+			}
+		}
+		return false
+	}
+}
+
+// containerd 2 asks the plugins of a 1.1.0 network for STATUS: a network that has no address left is not ready.
+func TestKubernetesStatus(t *testing.T) {
+	list := bytes.Replace(fromPage(t, "kubernetes.md"), []byte(`"cniVersion": "1.0.0"`), []byte(`"cniVersion": "1.1.0"`), 1)
+	list = bytes.Replace(list, []byte(`"10.73.20.0/22"`), []byte(`"10.73.20.0/30"`), 1)
+	onContainerHost(t, "10-slicer.conflist", list, func(m *machine) {
+		if m.major() == 1 {
+			skip(t, "containerd 1 has no STATUS; scripts/test --full builds a newer one")
+		}
+		k := newKubelet(m)
+		pod := k.run("only", map[string][]string{"one": {"/bin/sleep", "600"}}, nil)
+		mustEqual(t, "the pod's address", pod.ip, "10.73.20.2")
+		eventually(t, "without an address left it is not ready", k.networkIs(false, "no address is free in 10.73.20.1-10.73.20.2"))
+		pod.remove()
+		eventually(t, "ready again", k.networkIs(true, ""))
+		mustEqual(t, "leases", leases(t, defaultDataDir, "slicer-pods"), []string{})
 	})
 }
