@@ -52,6 +52,8 @@ Result<VmRecord> start_alone(const Context& context, const Options& options) {
   spec.accelerator = options.wish.accelerator.value_or(spec.accelerator);
   spec.hypervisor = options.wish.hypervisor.value_or(spec.hypervisor);
   spec.hypervisor_path = options.wish.hypervisor_path;
+  spec.jailer = options.wish.jailer;
+  spec.jailer_path = options.wish.jailer_path;
   spec.capability_args = TRY(policy_capability(options.policy));
   if (!options.storage.empty()) spec.storage_bytes = TRY(parse_storage_size(options.storage));
   spec.storage_copy = options.storage_copy;
@@ -126,6 +128,9 @@ void register_vm_new(CLI::App& vm, Context& context) {
                   "qemu, firecracker or cloud-hypervisor (default: qemu, or the group's)")
       ->check(CLI::IsMember({"qemu", "firecracker", "cloud-hypervisor"}));
   command.add_option("--hypervisor-path", wish.hypervisor_path, "Its program, instead of the one on PATH");
+  command.add_flag("--jailer", wish.jailer, "Start Firecracker through its jailer");
+  command.add_option("--jailer-path", wish.jailer_path,
+                     "That jailer, instead of the one beside firecracker or on PATH; implies --jailer");
   command.add_option("--storage", options->storage,
                      "A disk of its own, kept until vm rm: 10G (K, M, G, T; default GiB)");
   command.add_flag("--storage-copy", options->storage_copy, "That disk is a copy of the image's, not a layer above it");

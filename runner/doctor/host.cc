@@ -8,7 +8,9 @@
 #include "runner/gc/leftovers.h"
 #include "runner/guest/image.h"
 #include "runner/hypervisor/accelerator.h"
+#include "runner/hypervisor/jailer.h"
 #include "runner/hypervisor/kinds.h"
+#include "runner/hypervisor/vm_cgroup.h"
 #include "runner/networks/attachments.h"
 #include "runner/supervisor/system_user.h"
 
@@ -29,6 +31,17 @@ void check_kvm(Findings& findings) {
                 "virtualization");
 }
 
+// Only where there is one: it is a group's wish to use it.
+void check_jailer(const HypervisorKind& kind, const HypervisorProgram& program, Findings& findings) {
+  if (!kind.jailer) return;
+  const Result<std::string> jailer = find_jailer(kind, program, "");
+  if (!jailer && jailer.error().kind == Kind::kNotFound) return;
+  if (!jailer) return findings.warn("jailer", jailer.error().message, jailer.error().hint);
+  if (cgroup_root()) return findings.ok("jailer", "a jailer of the same release is there, " + *jailer);
+  findings.warn("jailer", "a jailer is there, " + *jailer + ", but no cgroup v2: its VMs get no cgroup of their own",
+                "boot with systemd.unified_cgroup_hierarchy=1, or mount -t cgroup2 none /sys/fs/cgroup");
+}
+
 // What is not installed is only told of when nothing else is: a host needs one.
 void check_hypervisors(Findings& findings) {
   bool any = false;
@@ -46,6 +59,7 @@ void check_hypervisors(Findings& findings) {
       findings.ok("hypervisor",
                   fmt::format("{}{} is there, {}", kind.name,
                               kind.least == Version{} ? "" : " " + version_text(program->version), program->path));
+    if (program) check_jailer(kind, *program, findings);
   }
   if (!any) findings.fail("hypervisor", "neither " + hypervisor_names() + " is installed: no VM can start", sources);
 }

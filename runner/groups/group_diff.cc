@@ -43,6 +43,7 @@ std::vector<std::string> changed_keys(const VmRecord& running, const VmRequest& 
   if (const Result<VmDefinition> then = definition_of(running); then) {
     compare("image", std::tie(then->image_dir, then->kernel, then->initrd, then->disk, then->cmdline),
             std::tie(now.image_dir, now.kernel, now.initrd, now.disk, now.cmdline));
+    compare("jailer", then->jailer, now.jailer);
     compare("storage", std::max(then->storage_bytes, now.storage_bytes), then->storage_bytes);  // a disk never shrinks
     compare("ssh_keys", then->ssh_keys, now.ssh_keys);
     compare("userdata", then->userdata, now.userdata);

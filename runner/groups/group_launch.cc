@@ -16,6 +16,7 @@ Result<LaunchSpec> group_vm_spec(const HostGroup& group, unsigned number, const 
   spec.vcpus = group.vcpus;
   spec.ram_mib = group.ram_mib;
   spec.hypervisor = group.hypervisor;
+  spec.jailer = group.jailer;
   spec.group = group.name;
   spec.group_file = file;
   spec.capability_args = TRY(group_capabilities(group, number));

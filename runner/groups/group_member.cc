@@ -73,6 +73,8 @@ Result<LaunchSpec> next_member(const Settings& settings, const GroupNote& note, 
   spec.accelerator = wish.accelerator.value_or(spec.accelerator);
   spec.hypervisor = wish.hypervisor.value_or(spec.hypervisor);
   spec.hypervisor_path = wish.hypervisor_path;
+  spec.jailer |= wish.jailer;
+  spec.jailer_path = wish.jailer_path;
   spec.capability_args.update(wish.capability_args);
   return spec;
 }

@@ -21,6 +21,8 @@ struct MemberWish {
   std::optional<std::string> accelerator = {};
   std::optional<std::string> hypervisor = {};
   std::string hypervisor_path = {};
+  bool jailer = false;  ///< true: as if the group said so
+  std::string jailer_path = {};
   std::optional<uint64_t> storage_bytes = {};
   cni::Json capability_args = cni::Json::object();  ///< {"policy": {…}}
 };

@@ -35,6 +35,13 @@ Result<void> read_memory(const Section& section, HostGroup& group) {
   return {};
 }
 
+Result<void> read_jailer(const Section& section, HostGroup& group) {
+  group.jailer = TRY(section.truth("jailer", false));
+  if (!group.jailer || group.hypervisor == "firecracker") return {};
+  return section.bad("jailer", fmt::format("is Firecracker's: {} has none", group.hypervisor),
+                     "leave it out, or write hypervisor: firecracker");
+}
+
 Result<void> read_image(const Section& section, HostGroup& group) {
   group.image = TRY(section.text("image"));
   if (group.image.empty() || group.image.front() == '/') return {};
@@ -140,6 +147,7 @@ Result<void> read_guest(const Section& section, HostGroup& group) {
   group.vcpus = static_cast<unsigned>(TRY(section.number("vcpu", group.vcpus, 1, kMaxVcpus)));
   TRY(read_memory(section, group));
   group.hypervisor = TRY(section.word("hypervisor", kHypervisors, group.hypervisor));
+  TRY(read_jailer(section, group));
   TRY(read_image(section, group));
   group.restart = restart_policy(TRY(section.word("restart", kRestartWords, "no")));
   TRY(read_macs(section, group));

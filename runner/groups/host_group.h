@@ -56,6 +56,7 @@ struct HostGroup {
   unsigned vcpus = 1;
   unsigned ram_mib = 256;
   std::string hypervisor = "qemu";
+  bool jailer = false;                        ///< Firecracker is started through its jailer
   std::string image = {};                     ///< a folder, or a file that names the parts; empty: the demo image
   std::vector<std::string> dns_servers = {};  ///< empty: what the network says
   RestartPolicy restart = RestartPolicy::kNo;

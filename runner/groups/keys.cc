@@ -13,10 +13,10 @@ namespace {
 
 constexpr std::array kFileKeys = {Key{"config"}};
 constexpr std::array kConfigKeys = {Key{"host_groups"}, Key{"network_name"}};
-constexpr std::array kGroupKeys = {Key{"name"},      Key{"count"},       Key{"network_name"}, Key{"network"},
-                                   Key{"vcpu"},      Key{"ram_gb"},      Key{"ram_mb"},       Key{"hypervisor"},
-                                   Key{"image"},     Key{"dns_servers"}, Key{"restart"},      Key{"mac"},
-                                   Key{"bandwidth"}, Key{"storage"},     Key{"ssh_keys"},     Key{"userdata"}};
+constexpr std::array kGroupKeys = {
+    Key{"name"},   Key{"count"},      Key{"network_name"}, Key{"network"},  Key{"vcpu"},        Key{"ram_gb"},
+    Key{"ram_mb"}, Key{"hypervisor"}, Key{"jailer"},       Key{"image"},    Key{"dns_servers"}, Key{"restart"},
+    Key{"mac"},    Key{"bandwidth"},  Key{"storage"},      Key{"ssh_keys"}, Key{"userdata"}};
 constexpr std::array kNetworkKeys = {Key{"mode"},
                                      Key{"bridge", "bridge"},
                                      Key{"tap_prefix", "bridge"},

@@ -116,6 +116,17 @@ Result<uint64_t> Section::number(std::string_view key, uint64_t fallback, uint64
   return number;
 }
 
+Result<bool> Section::truth(std::string_view key, bool fallback) const {
+  const YamlValue* value = find(key);
+  if (value == nullptr) return fallback;
+  const bool plain = value->type == YamlValue::Type::kScalar && !value->quoted;
+  for (const std::string_view word : {"true", "True", "TRUE"})
+    if (plain && value->text == word) return true;
+  for (const std::string_view word : {"false", "False", "FALSE"})
+    if (plain && value->text == word) return false;
+  return bad(key, "expected true or false, got " + describe(*value), value->quoted ? "leave the quotes out" : "");
+}
+
 std::unexpected<Error> Section::bad(std::string_view key, const std::string& message, std::string hint) const {
   const YamlValue* value = value_->find(key);
   const Place place = value == nullptr ? value_->place : value->place;

@@ -41,6 +41,9 @@ class Section {
   /// A whole number of low to high.
   [[nodiscard]] Result<uint64_t> number(std::string_view key, uint64_t fallback, uint64_t low, uint64_t high) const;
 
+  /// true or false, as YAML 1.2 writes them.
+  [[nodiscard]] Result<bool> truth(std::string_view key, bool fallback) const;
+
   /// An error at a key's value: "FILE:LINE:COLUMN: <path>.<key>: <message>".
   [[nodiscard]] std::unexpected<Error> bad(std::string_view key, const std::string& message,
                                            std::string hint = {}) const;

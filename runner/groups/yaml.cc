@@ -79,6 +79,9 @@ Result<HostGroup> read_group(const Section& section, const std::string& network_
   TRY(read_name(section, group));
   TRY(read_guest(section, group));
   TRY(read_network(section, group));
+  if (group.jailer && group.network && group.network->mode == NetworkMode::kMacvtap)
+    return section.bad("jailer", "with mode \"macvtap\": the jailer's /dev/net/tun is that of TAPs",
+                       "leave it out, or use mode bridge or isolated");
   return group;
 }
 

@@ -37,6 +37,7 @@ class Child {
 
   [[noreturn]] void run() {
     reset_signals();
+    if (spec_.jail) run_jailer(*spec_.jail);
     if (spec_.netns >= 0) check(setns(spec_.netns, CLONE_NEWNET) == 0, "enter the network namespace");
     if (spec_.kvm) open_kvm_to_user();
     if (const char* failed = show_devices(devices_, spec_.uid, spec_.gid)) give_up(failed);
@@ -50,6 +51,17 @@ class Child {
   }
 
  private:
+  [[noreturn]] void run_jailer(const JailSpec& jail) {
+    redirect();
+    if (const char* failed = build_jail(jail)) give_up(failed);
+    check_files_as_user();
+    keep_descriptors();
+    forbid_core();
+    if (const char* failed = keep_jailer_capabilities()) give_up(failed);
+    check(prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0, "set the parent's death signal");  // until it changes user
+    exec();
+  }
+
   [[noreturn]] void give_up(const char* step) {
     Failure failure{.err = errno, .file = file_, .step = {}};
     (void)std::string_view(step).copy(failure.step.data(), failure.step.size() - 1);
@@ -104,6 +116,16 @@ class Child {
     return path;
   }
 
+  // The jailer closes all descriptors and becomes that user by itself: what he may not open is tried before.
+  void check_files_as_user() {
+    check(setgroups(0, nullptr) == 0, "set groups");
+    check(setegid(spec_.gid) == 0, "set group");
+    check(seteuid(spec_.uid) == 0, "set user");
+    check_files();
+    check(seteuid(0) == 0, "set user");
+    check(setegid(0) == 0, "set group");
+  }
+
   void check_files() {
     for (size_t i = 0; i < spec_.files.size(); ++i) {
       const GivenFile& file = spec_.files[i];
@@ -121,9 +143,13 @@ class Child {
     for (const GivenFile& file : spec_.files) check(fcntl(file.fd, F_SETFD, 0) == 0, "keep a descriptor");
   }
 
-  void drop_privileges() {
+  void forbid_core() {
     const rlimit no_core{.rlim_cur = 0, .rlim_max = 0};  // a core would be the guest's memory
     check(setrlimit(RLIMIT_CORE, &no_core) == 0, "forbid core dumps");
+  }
+
+  void drop_privileges() {
+    forbid_core();
     for (unsigned long capability = 0; prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0;) ++capability;
     check(setgroups(groups_.size(), groups_.data()) == 0, "set groups");
     check(setresgid(spec_.gid, spec_.gid, spec_.gid) == 0, "set group");
@@ -175,10 +201,17 @@ Result<ConfinedProcess> ConfinedProcess::start(const ConfinedSpec& spec) {
   UniqueFd write_end(ends[1]);
   const std::string action = "start '" + spec.argv.front() + "'";
 
+  std::optional<ProcessCell> cell;
+  if (spec.jail) {
+    ProcessCell entered = TRY(ProcessCell::enter());
+    cell.emplace(std::move(entered));
+  }
   const pid_t parent = getpid();
   const pid_t pid = fork();
-  if (pid < 0) return fail_errno(errno, action);
+  const int fork_errno = errno;
   if (pid == 0) Child(spec, parent, write_end.get()).run();
+  if (cell) cell->leave();
+  if (pid < 0) return fail_errno(fork_errno, action);
   write_end.reset();
 
   ConfinedProcess process(ProcessId{.pid = pid, .start_time = 0}, open_child(pid));
@@ -188,6 +221,7 @@ Result<ConfinedProcess> ConfinedProcess::start(const ConfinedSpec& spec) {
     (void)waitpid(pid, nullptr, 0);
     return fail_errno(err, action);
   }
+  if (cell) process.cell_.emplace(std::move(*cell));
   Failure failure;
   if (read(read_end.get(), &failure, sizeof failure) == static_cast<ssize_t>(sizeof failure))
     return std::unexpected(start_error(spec, failure));

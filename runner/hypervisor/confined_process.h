@@ -4,12 +4,15 @@
 
 #include <sys/types.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "lib/base/result.h"
 #include "lib/base/unique_fd.h"
 #include "runner/hypervisor/device_view.h"
+#include "runner/hypervisor/jail.h"
+#include "runner/hypervisor/process_cell.h"
 #include "runner/state/process_id.h"
 
 namespace slicer::runner {
@@ -34,13 +37,17 @@ struct ConfinedSpec {
   bool kvm = false;
   std::vector<ShownDevice> devices = {};  ///< what it opens by name, in a private mount namespace
   int netns = -1;                         ///< the network namespace to run in; -1: this process's
+  /// The program is a jailer: it starts as root, with the jail to go into and the capabilities for that, and does
+  /// itself what kvm, devices and netns are for. It gets no descriptors.
+  std::optional<JailSpec> jail = {};
 };
 
 /// A child process. The destructor kills and reaps it.
 class ConfinedProcess {
  public:
   /// No capabilities, no supplementary groups (but the one of /dev/kvm), no_new_privs, an empty environment. Dies with
-  /// this process (PR_SET_PDEATHSIG: with the *thread* that calls this). Errors: the step that failed.
+  /// this process (PR_SET_PDEATHSIG: with the *thread* that calls this; a jailer's program by a ProcessCell). Errors:
+  /// the step that failed.
   static Result<ConfinedProcess> start(const ConfinedSpec& spec);
 
   ConfinedProcess() = default;
@@ -56,7 +63,8 @@ class ConfinedProcess {
   ConfinedProcess(ProcessId id, UniqueFd pidfd) : id_(id), pidfd_(std::move(pidfd)) {}
 
   ProcessId id_ = {};
-  UniqueFd pidfd_ = {};  ///< not valid: moved from
+  UniqueFd pidfd_ = {};                   ///< not valid: moved from
+  std::optional<ProcessCell> cell_ = {};  ///< ends after the process
 };
 
 }  // namespace slicer::runner

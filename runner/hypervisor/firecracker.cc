@@ -10,6 +10,7 @@
 #include <csignal>
 
 #include "lib/base/whole_file.h"
+#include "runner/hypervisor/jailer.h"
 
 namespace slicer::runner {
 namespace {
@@ -76,6 +77,18 @@ Result<UniqueFd> make_control_folder(const Machine& machine, const std::string& 
   return folder;
 }
 
+Result<UniqueFd> open_to_read(const std::string& path) {
+  UniqueFd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file.valid()) return fail_errno(errno, "open '" + path + "'");
+  return file;
+}
+
+// Its log would go to stdout, which is the guest's serial line; why it ends, it says on stderr. Its API closes at the
+// socket in a folder that is named by a descriptor, or in the jail: the folders above are closed to its user.
+std::vector<std::string> arguments(const std::string& control, const std::string& config, const std::string& null) {
+  return {"--api-sock", control + "/api.sock", "--config-file", config, "--log-path", null};
+}
+
 }  // namespace
 
 Json firecracker_config(const Machine& machine, const GivenFiles& files) {
@@ -90,25 +103,34 @@ Json firecracker_config(const Machine& machine, const GivenFiles& files) {
 
 Result<void> Firecracker::start(Machine machine) {
   const HypervisorKind* kind = TRY(find_hypervisor_kind("firecracker"));
-  const GivenFiles files = TRY(open_given(machine, *kind));
+  const bool jailed = !machine.program.jailer.empty();
+  GivenFiles files = TRY(open_given(machine, *kind));
+  if (jailed) rename_for_jail(files);
   const std::string control = machine.folder + "/control";
   const UniqueFd folder = TRY(make_control_folder(machine, control));
   socket_ = control + "/api.sock";
   TRY(delete_file(socket_));  // an earlier run's would be in the way
   const std::string config_path = machine.folder + "/firecracker.json";
   TRY(write_whole_file(config_path, firecracker_config(machine, files).dump(2) + "\n", {.mode = 0644}));
-  const UniqueFd config(open(config_path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!config.valid()) return fail_errno(errno, "open '" + config_path + "'");
+  const UniqueFd config = TRY(open_to_read(config_path));
 
   ConfinedSpec spec = common_spec(machine);
   spec.files = files.files;
+  if (jailed) {
+    const UniqueFd program = TRY(open_to_read(machine.program.path));
+    const JailContent content{.config = config.get(),
+                              .control = folder.get(),
+                              .id = instance_id(machine.name),
+                              .arguments = arguments(JailNames::kControl, JailNames::kConfig, JailNames::kNull)};
+    TRY(add_jailer(machine, files, content, program.get(), spec));
+    return run(spec, machine, running());
+  }
   spec.descriptors = {folder.get(), config.get()};
-  // Its log would go to stdout, which is the guest's serial line; why it ends, it says on stderr. Its API closes at
-  // the socket in a folder that is named by a descriptor: the folders above are closed to its user.
-  spec.argv.insert(spec.argv.end(),
-                   {"--id", instance_id(machine.name), "--api-sock", descriptor_name(folder.get()) + "/api.sock",
-                    "--config-file", descriptor_name(config.get()), "--log-path", "/dev/null"});
-  return run(spec, machine, {.path = "/", .word = "\"Running\""});
+  const std::vector<std::string> more =
+      arguments(descriptor_name(folder.get()), descriptor_name(config.get()), "/dev/null");
+  spec.argv.insert(spec.argv.end(), {"--id", instance_id(machine.name)});
+  spec.argv.insert(spec.argv.end(), more.begin(), more.end());
+  return run(spec, machine, running());
 }
 
 Result<void> Firecracker::power_down() {

@@ -15,6 +15,9 @@ class Firecracker : public ApiHypervisor {
   Result<void> start(Machine machine) override;
   Result<void> power_down() override;
   Result<void> quit() override;
+
+ private:
+  static Question running() { return {.path = "/", .word = "\"Running\""}; }
 };
 
 }  // namespace slicer::runner

@@ -37,17 +37,17 @@ Result<void> give_away(const Machine& machine, const Disk& disk, int fd) {
 }
 
 // A copy beside the VM's state where not all may read it: it is not locked in memory as QEMU's is, since a name of a
-// file in memory means nothing to landlock.
-Result<UniqueFd> open_initrd(const Machine& machine) {
-  UniqueFd file = TRY(open_boot_file(machine.boot.initrd));
+// file in memory means nothing to landlock, and no jail can show it.
+Result<UniqueFd> open_readable(const Machine& machine, const std::string& source, const char* name) {
+  UniqueFd file = TRY(open_boot_file(source));
   struct stat info{};
   if (fstat(file.get(), &info) == 0 && info.st_nlink != 0) return file;
-  const std::string path = machine.folder + "/initrd";
+  const std::string path = machine.folder + "/" + name;
   UniqueFd copy(open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0444));
   if (!copy.valid()) return fail_errno(errno, "make '" + path + "'");
   for (off_t at = 0; at < info.st_size;) {
     const ssize_t count = sendfile(copy.get(), file.get(), &at, static_cast<size_t>(info.st_size - at));
-    if (count <= 0) return fail_errno(count < 0 ? errno : EIO, "copy '" + machine.boot.initrd + "'");
+    if (count <= 0) return fail_errno(count < 0 ? errno : EIO, "copy '" + source + "'");
   }
   if (fchmod(copy.get(), 0444) != 0) return fail_errno(errno, "make '" + path + "'");
   return UniqueFd(::open(descriptor_name(copy.get()).c_str(), O_RDONLY | O_CLOEXEC));
@@ -59,9 +59,11 @@ std::string descriptor_name(int fd) { return fmt::format("/proc/self/fd/{}", fd)
 
 Result<GivenFiles> open_given(const Machine& machine, const HypervisorKind& kind) {
   GivenFiles given;
-  given.kernel = keep(given, TRY(open_boot_file(machine.boot.kernel)), false, "kernel '" + machine.boot.kernel + "'");
+  given.kernel = keep(given, TRY(open_readable(machine, machine.boot.kernel, "kernel")), false,
+                      "kernel '" + machine.boot.kernel + "'");
   if (!machine.boot.initrd.empty())
-    given.initrd = keep(given, TRY(open_initrd(machine)), false, "initrd '" + machine.boot.initrd + "'");
+    given.initrd = keep(given, TRY(open_readable(machine, machine.boot.initrd, "initrd")), false,
+                        "initrd '" + machine.boot.initrd + "'");
   for (const Disk& disk : machine.disks) {
     TRY(check_format(disk, kind));
     UniqueFd file = TRY(open_disk(disk.path, disk.read_only ? DiskAccess::kReadOnly : DiskAccess::kReadWrite));

@@ -46,6 +46,7 @@ constexpr HypervisorKind kFirecracker = {
     .in_netns = true,
     .line = LineKind::kTerminal,
     .console = "ttyS0",
+    .jailer = true,
     .plain_kernel = true,
     .max_vcpus = 32};
 // By descriptor even where a name would do: without one it sets address and MTU of a device that it cannot see in
@@ -68,23 +69,6 @@ constexpr std::array kKinds = {kQemu, kFirecracker, kCloudHypervisor};
 
 std::string program_name(const HypervisorKind& kind) {
   return *kind.program == '\0' ? qemu_platform().program : kind.program;
-}
-
-// What `PROGRAM --version` prints; empty when it prints nothing in time.
-Result<std::string> ask_version(const std::string& program) {
-  Pipe pipe = TRY(make_pipe());
-  const UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
-  if (!null.valid()) return fail_errno(errno, "open '/dev/null'");
-  const Child child = TRY(
-      Child::start({.argv = {program, "--version"}, .in = null.get(), .out = pipe.write_end.get(), .err = null.get()}));
-  pipe.write_end.reset();
-  pollfd ended{.fd = child.pidfd(), .events = POLLIN, .revents = 0};
-  if (poll(&ended, 1, kVersionLimitMs) != 1) return std::string();
-  // What it left running may still hold the pipe: no more than what is there is read.
-  std::array<char, 1024> text = {};
-  (void)fcntl(pipe.read_end.get(), F_SETFL, O_NONBLOCK);
-  const ssize_t count = read(pipe.read_end.get(), text.data(), text.size());
-  return std::string(text.data(), count > 0 ? static_cast<size_t>(count) : 0);
 }
 
 Result<std::string> path_of(const HypervisorKind& kind, const std::string& path) {
@@ -141,6 +125,22 @@ Result<Version> parse_version(std::string_view text) {
   if (std::from_chars(major.ptr + 1, end, version.minor).ec != std::errc())
     return fail(Kind::kDecode, fmt::format("no version in '{}'", text.substr(0, text.find('\n'))));
   return version;
+}
+
+Result<std::string> ask_version(const std::string& program) {
+  Pipe pipe = TRY(make_pipe());
+  const UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
+  if (!null.valid()) return fail_errno(errno, "open '/dev/null'");
+  const Child child = TRY(
+      Child::start({.argv = {program, "--version"}, .in = null.get(), .out = pipe.write_end.get(), .err = null.get()}));
+  pipe.write_end.reset();
+  pollfd ended{.fd = child.pidfd(), .events = POLLIN, .revents = 0};
+  if (poll(&ended, 1, kVersionLimitMs) != 1) return std::string();
+  // What it left running may still hold the pipe: no more than what is there is read.
+  std::array<char, 1024> text = {};
+  (void)fcntl(pipe.read_end.get(), F_SETFL, O_NONBLOCK);
+  const ssize_t count = read(pipe.read_end.get(), text.data(), text.size());
+  return std::string(text.data(), count > 0 ? static_cast<size_t>(count) : 0);
 }
 
 Result<HypervisorProgram> find_hypervisor(const HypervisorKind& kind, const std::string& path) {

@@ -42,6 +42,7 @@ struct HypervisorKind {
   const char* console = "";   ///< the guest's name of its serial line: "ttyS0"
   bool emulates = false;      ///< runs guests without KVM
   bool layers = false;        ///< takes qcow2 disks, and layers above another disk
+  bool jailer = false;        ///< has one, which it can be started through
   bool plain_kernel = false;  ///< boots what loadable_kernel() makes, not a bzImage
   unsigned max_vcpus = 255;
 };
@@ -61,10 +62,14 @@ Result<Version> parse_version(std::string_view text);
 /// An installed hypervisor.
 struct HypervisorProgram {
   std::string path = {};
-  Version version = {};  ///< {0, 0}: not asked
+  Version version = {};     ///< {0, 0}: not asked
+  std::string jailer = {};  ///< the program that starts it; empty: it is started by itself
 };
 /// At `path`, or (empty) on PATH. Errors: kNotFound with where it comes from, kUnsupportedVersion when it is too old,
 /// kInvalidConfig when it is something else.
 Result<HypervisorProgram> find_hypervisor(const HypervisorKind& kind, const std::string& path);
+
+/// What `PROGRAM --version` prints; empty when it prints nothing in time.
+Result<std::string> ask_version(const std::string& program);
 
 }  // namespace slicer::runner

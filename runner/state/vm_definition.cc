@@ -70,6 +70,8 @@ Result<void> read_machine(const Json& json, VmDefinition& vm) {
   vm.ram_mib = static_cast<unsigned>(TRY(cni::int_field(json, "ramMib", 256, kCount)));
   vm.hypervisor = TRY(cni::string_field(json, "hypervisor", "qemu"));
   vm.hypervisor_path = TRY(cni::string_field(json, "hypervisorPath", ""));
+  vm.jailer = TRY(cni::bool_field(json, "jailer", false));
+  vm.jailer_path = TRY(cni::string_field(json, "jailerPath", ""));
   vm.accelerator = TRY(cni::string_field(json, "accelerator", "auto"));
   vm.storage_bytes = static_cast<uint64_t>(TRY(cni::int_field(json, "storageBytes", 0, {.low = 0})));
   vm.storage_copy = TRY(cni::bool_field(json, "storageCopy", false));
@@ -145,6 +147,8 @@ Json definition_json(const VmDefinition& vm) {
           {"ramMib", vm.ram_mib},
           {"hypervisor", vm.hypervisor},
           {"hypervisorPath", vm.hypervisor_path},
+          {"jailer", vm.jailer},
+          {"jailerPath", vm.jailer_path},
           {"accelerator", vm.accelerator},
           {"capabilityArgs", vm.capability_args},
           {"storageBytes", vm.storage_bytes},

@@ -46,6 +46,8 @@ struct VmDefinition {
   unsigned ram_mib = 256;
   std::string hypervisor = "qemu";
   std::string hypervisor_path = {};  ///< empty: on PATH
+  bool jailer = false;               ///< it is started through its jailer
+  std::string jailer_path = {};      ///< empty: beside it, or on PATH
   std::string accelerator = "auto";
   cni::Json capability_args = cni::Json::object();  ///< runtimeConfig as it was asked for
   uint64_t storage_bytes = 0;                       ///< size of a disk of its own; 0: none

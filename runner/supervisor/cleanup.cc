@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <vector>
 
+#include "runner/hypervisor/vm_cgroup.h"
 #include "runner/state/vm_definition.h"
 #include "runner/state/vm_files.h"
 #include "runner/supervisor/attachment.h"
@@ -40,6 +41,7 @@ Result<void> delete_files(const Settings& settings, const std::string& name) {
 
 Result<void> remove_vm(const Settings& settings, const VmRecord& record, const VmLock& /*lock*/) {
   TRY(kill_process(record.hypervisor));
+  if (record.definition.value("jailer", false)) TRY(delete_vm_cgroup(record.name));
   TRY(detach(settings, record));
   return delete_files(settings, record.name);
 }

@@ -10,6 +10,7 @@
 
 #include "lib/base/log.h"
 #include "runner/hypervisor/accelerator.h"
+#include "runner/hypervisor/jailer.h"
 #include "runner/hypervisor/kernel_image.h"
 #include "runner/hypervisor/kinds.h"
 #include "runner/ssh/runner_key.h"
@@ -94,6 +95,8 @@ VmDefinition define(const Settings& settings, const LaunchSpec& spec) {
   vm.ram_mib = spec.ram_mib;
   vm.hypervisor = spec.hypervisor;
   vm.hypervisor_path = absolute(spec.hypervisor_path);
+  vm.jailer = spec.jailer || !spec.jailer_path.empty();
+  vm.jailer_path = absolute(spec.jailer_path);
   vm.accelerator = spec.accelerator;
   vm.capability_args = spec.capability_args;
   vm.storage_bytes = spec.storage_bytes;
@@ -129,6 +132,8 @@ Result<VmRequest> make_request(const Settings& settings, const LaunchSpec& spec)
   request.boot = TRY(resolve_image(request.definition.image_dir, overrides_of(request.definition)));
   request.accelerator = TRY(choose_accelerator(kind, TRY(parse_accelerator(spec.accelerator)), probe_kvm()));
   request.program = TRY(find_hypervisor(kind, request.definition.hypervisor_path));
+  if (request.definition.jailer)
+    request.program.jailer = TRY(find_jailer(kind, request.program, request.definition.jailer_path));
   if (kind.plain_kernel)
     request.boot.kernel = TRY(loadable_kernel(request.boot.kernel, settings.data_dir + "/kernels"));
   request.kept = spec.kept;
@@ -147,6 +152,8 @@ LaunchSpec spec_of(const VmDefinition& vm, chain::Conflist network) {
   spec.ram_mib = vm.ram_mib;
   spec.hypervisor = vm.hypervisor;
   spec.hypervisor_path = vm.hypervisor_path;
+  spec.jailer = vm.jailer;
+  spec.jailer_path = vm.jailer_path;
   spec.accelerator = vm.accelerator;
   spec.group = vm.group;
   spec.group_file = vm.group_file;

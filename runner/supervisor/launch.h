@@ -23,6 +23,8 @@ struct LaunchSpec {
   unsigned ram_mib = 256;
   std::string hypervisor = "qemu";
   std::string hypervisor_path = {};  ///< empty: on PATH
+  bool jailer = false;               ///< start it through its jailer
+  std::string jailer_path = {};      ///< empty: beside it, or on PATH; else it is used, whatever `jailer` says
   std::string accelerator = "auto";
   std::string group = {};                           ///< the host group it is of; empty: none
   std::string group_file = {};                      ///< where that is written

@@ -21,6 +21,7 @@
 #include "runner/guest/boot_args.h"
 #include "runner/guest/seed.h"
 #include "runner/hypervisor/accelerator.h"
+#include "runner/hypervisor/jailer.h"
 #include "runner/state/epitaph.h"
 #include "runner/state/vm_files.h"
 #include "runner/supervisor/address_watch.h"
@@ -261,6 +262,7 @@ class Supervisor {
     machine.vcpus = definition_.vcpus;
     machine.ram_mib = definition_.ram_mib;
     machine.accelerator = request_.accelerator;
+    if (!machine.program.jailer.empty()) TRY(check_jailable(link.tap));
     machine.nic = TRY(hand_over(kind, link.sandbox, link.tap));
     machine.nic.mac = interface.guest.mac;
     machine.limits = limits_of(record_.capability_args);

@@ -1,17 +1,21 @@
 // Stands in for Firecracker and Cloud Hypervisor, by the name it is called by: takes their command line, checks the
 // configuration against their published schemas, opens the TAP as they do, answers on their API's socket and speaks on
-// the serial line; behind it all is a guest of a few lines (guest_stub.h). The version is that of the file "version"
-// beside the program.
+// the serial line; behind it all is a guest of a few lines (guest_stub.h). The version is at the end of the program's
+// file (stand_in_version.h). In a jail, which has no /proc, it looks whether the jail is one.
 //   Typed on the serial line: "q" ends it, "x" ends it with code 1, all else is echoed.
 //   In the kernel's command line: "refuse" (its configuration), "hang" (no API), "deaf" (no shutdown but SIGKILL),
 //   "crash" (once the TAP is open), "dies-soon" (SIGABRT when something is typed), "silent" (an API that accepts only).
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/if.h>
 #include <linux/if_tun.h>
 #include <poll.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <termios.h>
 #include <unistd.h>
@@ -31,6 +35,7 @@
 
 #include "tests/system/hypervisors/guest_stub.h"
 #include "tests/system/hypervisors/schema.h"
+#include "tests/system/hypervisors/stand_in_version.h"
 
 namespace slicer::test {
 namespace {
@@ -58,16 +63,6 @@ std::string contents(const std::string& path) {
   return text.str();
 }
 
-std::string version_beside() {
-  std::array<char, 4096> path = {};
-  if (readlink("/proc/self/exe", path.data(), path.size() - 1) < 0) return "?";
-  const std::string program = path.data();
-  std::ifstream file(program.substr(0, program.rfind('/')) + "/version");
-  std::string version;
-  file >> version;
-  return version;
-}
-
 /// What both have in common once their command lines are read.
 struct Vmm {
   bool firecracker = false;
@@ -83,14 +78,30 @@ struct Vmm {
 };
 
 // The real ones are started so that they cannot do harm; one that could is not tested.
-void check_confined() {
-  if (getuid() == 0 || geteuid() == 0) give_up("runs as root");
-  const std::string status = contents("/proc/self/status");
-  for (const char* set : {"CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1"})
-    if (status.find(set) == std::string::npos) give_up(std::string("is not confined: no ") + set);
+void check_confined(bool jailed) {
+  if (getuid() == 0 || geteuid() == 0 || getgid() == 0) give_up("runs as root");
+  if (getgroups(0, nullptr) != 0 && jailed) give_up("has supplementary groups");
+  __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+  std::array<__user_cap_data_struct, 2> sets = {};
+  if (syscall(SYS_capget, &header, sets.data()) != 0) give_up_errno("capget");
+  for (const __user_cap_data_struct& set : sets)
+    if ((set.effective | set.permitted | set.inheritable) != 0) give_up("has capabilities");
+  for (unsigned long capability = 0; prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; ++capability)
+    if (!jailed && prctl(PR_CAPBSET_READ, capability, 0, 0, 0) == 1) give_up("could gain capabilities");
+  if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1) give_up("could gain privileges");
   const int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
   if (kvm < 0) give_up_errno("open /dev/kvm");
   (void)close(kvm);
+}
+
+// What the jailer and its supervisor leave of the host.
+void check_jail() {
+  for (const char* path : {"/proc", "/sys", "/etc", "/usr", "/run/slicer", "/old_root"})
+    if (access(path, F_OK) == 0) give_up(std::string("the jail has ") + path);
+  for (int fd = 3; fd < 64; ++fd)
+    if (fcntl(fd, F_GETFD) >= 0) give_up("has descriptor " + std::to_string(fd));
+  if (environ != nullptr && *environ != nullptr) give_up("has an environment");
+  if (kill(1, 0) == 0 || errno != EPERM) give_up("process 1 of its namespace is not another's");
 }
 
 void check_kernel(const std::string& path) {
@@ -133,6 +144,15 @@ void check_tap_by_descriptor(int fd) {
   (void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 }
 
+// A log that is a file would grow for ever.
+void check_log(const std::string& path) {
+  struct stat info{};
+  if (stat(path.c_str(), &info) != 0 || !S_ISCHR(info.st_mode)) give_up("no device to log to: " + path);
+  const int fd = open(path.c_str(), O_WRONLY | O_CLOEXEC);
+  if (fd < 0) give_up_errno("open " + path);
+  (void)close(fd);
+}
+
 int listen_at(const std::string& path) {
   sockaddr_un address = {};
   address.sun_family = AF_UNIX;
@@ -172,12 +192,14 @@ const std::string& one(const Options& options, const std::string& name) {
 }
 
 Vmm start_firecracker(int argc, char** argv, const std::string& version) {
-  const Options options =
-      read_options(argc, argv, {"api-sock", "id", "config-file", "log-path", "level", "no-api", "enable-pci"});
+  const Options options = read_options(argc, argv,
+                                       {"api-sock", "id", "config-file", "log-path", "level", "no-api", "enable-pci",
+                                        "start-time-us", "start-time-cpu-us", "parent-cpu-time-us"});
+  if (options.contains("start-time-us")) check_jail();  // the jailer's
+  check_log(one(options, "log-path"));
   const std::string& id = one(options, "id");
   if (id.size() > 64 || !std::ranges::all_of(id, [](unsigned char c) { return std::isalnum(c) != 0 || c == '-'; }))
     give_up("Invalid instance ID: " + id);
-  if (one(options, "log-path").empty()) give_up("log-path");
   const Json config = Json::parse(contents(one(options, "config-file")), nullptr, false);
   const unsigned minor = static_cast<unsigned>(number(version.substr(version.find('.') + 1)));
   Vmm vmm;
@@ -330,12 +352,13 @@ int main(int argc, char** argv) {
   using namespace slicer::test;
   const std::string program = argv[0];
   const std::string name = program.substr(program.rfind('/') + 1);
-  const std::string version = version_beside();
+  const std::string version = version_of(program);
   const bool firecracker = name == "firecracker";
   if (argc == 2 && std::string(argv[1]) == "--version") {
     (void)std::printf("%s v%s\n", firecracker ? "Firecracker" : "cloud-hypervisor", version.c_str());
     return 0;
   }
-  check_confined();
+  check_confined(
+      std::any_of(argv, argv + argc, [](const char* word) { return std::string(word) == "--start-time-us"; }));
   run(firecracker ? start_firecracker(argc, argv, version) : start_cloud_hypervisor(argc, argv, version));
 }

@@ -7,11 +7,17 @@
 #include <fstream>
 
 #include "runner/hypervisor/accelerator.h"
+#include "tests/system/hypervisors/stand_in_version.h"
 
 namespace slicer::test {
 void pretend_vmx() {
   write_text("/run/cpuinfo", "flags\t\t: fpu vmx svm\n");
   if (mount("/run/cpuinfo", "/proc/cpuinfo", nullptr, MS_BIND, nullptr) != 0) give_up("bind /proc/cpuinfo");
+}
+
+void install_stand_in(const std::string& stand_in, const std::string& path, const std::string& version) {
+  std::filesystem::copy(Runner::plugin_dir() + "/" + stand_in, path, std::filesystem::copy_options::overwrite_existing);
+  std::ofstream(path, std::ios::app | std::ios::binary) << kVersionMark << version;
 }
 
 void VmmHost::install(const std::string& firecracker, const std::string& cloud_hypervisor) {
@@ -20,9 +26,7 @@ void VmmHost::install(const std::string& firecracker, const std::string& cloud_h
        {std::pair<std::string, std::string>{"firecracker", firecracker}, {"cloud-hypervisor", cloud_hypervisor}}) {
     const std::string folder = "/run/vmm/" + name;
     std::filesystem::create_directories(folder);
-    std::filesystem::copy(Runner::plugin_dir() + "/stand_in_vmm", folder + "/" + name,
-                          std::filesystem::copy_options::overwrite_existing);
-    write_text(folder + "/version", version);
+    install_stand_in("stand_in_vmm", folder + "/" + name, version);
     path += folder + ":";
   }
   if (const std::string old = std::getenv("PATH"); !old.starts_with(path))

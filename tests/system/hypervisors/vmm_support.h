@@ -11,6 +11,9 @@ namespace slicer::test {
 /// From now on this test's /proc/cpuinfo has vmx: where no guest is to run, no processor that could is needed.
 void pretend_vmx();
 
+/// A copy of a stand-in of tests/bin that says this version.
+void install_stand_in(const std::string& stand_in, const std::string& path, const std::string& version);
+
 /// A network of one plugin, in /etc/cni/net.d.
 void put_network(const std::string& name, const Json& plugin);
 /// Of the VM "v": its first address, without the prefix length.

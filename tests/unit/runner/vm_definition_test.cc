@@ -38,6 +38,9 @@ VmDefinition definition() {
   vm.ssh_keys = {"ssh-ed25519 AAAA me"};
   vm.userdata = "#!/bin/sh\n";
   vm.restart = "always";
+  vm.hypervisor = "firecracker";
+  vm.jailer = true;
+  vm.jailer_path = "/opt/jailer";
   vm.mac = "02:00:5e:00:53:01";
   vm.addresses = {"192.0.2.7/24"};
   vm.kept_disk =

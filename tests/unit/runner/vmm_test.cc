@@ -3,14 +3,19 @@
 
 #include <algorithm>
 
+#include "lib/base/whole_file.h"
 #include "runner/hypervisor/cloud_hypervisor.h"
 #include "runner/hypervisor/firecracker.h"
+#include "runner/hypervisor/jailer.h"
+#include "runner/hypervisor/vm_cgroup.h"
 #include "runner/hypervisor/vmm_api.h"
+#include "tests/unit/runner/temp_folder.h"
 
 namespace slicer::runner {
 namespace {
 
 using cni::Json;
+using test::TempFolder;
 
 Machine machine() {
   Machine machine;
@@ -108,6 +113,41 @@ TEST_CASE("parse_api_head: the status and the length of what follows") {
   for (const char* text : {"", "HTTP/1.1 2x4 ", "SSH-2.0-OpenSSH", "HTTP/1.1 200 \r\nContent-Length: x",
                            "HTTP/1.1 200 \r\nContent-Length: 99999999999999999999"})
     CHECK_FALSE(parse_api_head(text));
+}
+
+TEST_CASE("find_cgroup_root: the first cgroup2 of the mounts, or none") {
+  CHECK(find_cgroup_root("") == std::nullopt);
+  CHECK(find_cgroup_root("cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n") == std::nullopt);
+  CHECK(find_cgroup_root("tmpfs /sys/fs/cgroup tmpfs rw 0 0\ncgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n"
+                         "cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\nnone /mnt cgroup2 rw 0 0") ==
+        "/sys/fs/cgroup/unified");
+  CHECK(find_cgroup_root("cgroup2 /home/cgroup2 ext4 rw 0 0\nbroken\n") == std::nullopt);
+}
+
+TEST_CASE("find_jailer: beside the hypervisor by either name, of the same release, and Firecracker's alone") {
+  const TempFolder folder;
+  const auto put = [&](const std::string& name, const std::string& says) {
+    const std::string path = folder.path() + "/" + name;
+    REQUIRE(write_whole_file(path, "#!/bin/sh\necho '" + says + "'\n", {.mode = 0755}));
+    return path;
+  };
+  const HypervisorKind& kind = *find_hypervisor_kind("firecracker").value();
+  HypervisorProgram program{.path = folder.path() + "/firecracker-v1.16.0-x86_64", .version = {1, 16}, .jailer = {}};
+  const std::string plain = put("jailer", "Jailer v1.16.2");
+  CHECK(find_jailer(kind, program, "").value() == plain);
+  const std::string twin = put("jailer-v1.16.0-x86_64", "Jailer v1.16.0");
+  CHECK(find_jailer(kind, program, "").value() == twin);
+  CHECK(find_jailer(kind, program, plain).value() == plain);
+  const std::string old = put("old", "Jailer v1.7.0");
+  CHECK(find_jailer(kind, program, old).error().message ==
+        "'" + old + "' is jailer 1.7, but '" + program.path + "' is firecracker 1.16: both must be of one release");
+  const std::string other = put("other", "Firecracker v1.16.0");
+  CHECK(find_jailer(kind, program, other).error().message ==
+        "'" + other + "' is not Firecracker's jailer: it says no version");
+  CHECK(find_jailer(kind, program, "jailer").error().message == "--jailer-path 'jailer': not an absolute path");
+  CHECK(find_jailer(kind, program, "/none/jailer").error().kind == Kind::kNotFound);
+  CHECK(find_jailer(*find_hypervisor_kind("qemu").value(), program, "").error().message ==
+        "a jailer is Firecracker's: qemu has none");
 }
 
 }  // namespace slicer::runner

@@ -186,7 +186,8 @@ TEST_CASE("host groups: a wrong key or value is told with its place and what wou
       {with_group("      cuont: 1\n"), "f.yaml:4:7: config.host_groups[0].cuont: unknown key",
        "did you mean \"count\"?"},
       {with_group("      quux: 1\n"), "f.yaml:4:7: config.host_groups[0].quux: unknown key",
-       "use one of name, count, network_name, network, vcpu, ram_gb, ram_mb, hypervisor, image, dns_servers, restart, "
+       "use one of name, count, network_name, network, vcpu, ram_gb, ram_mb, hypervisor, jailer, image, dns_servers, "
+       "restart, "
        "mac, bandwidth, storage, ssh_keys, userdata"},
       {with_group("      count: many\n"),
        "f.yaml:4:14: config.host_groups[0].count: expected a whole number, got \"many\"", ""},
