@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/containernetworking/plugins/pkg/ns"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -138,6 +141,32 @@ func fetchPage(t *testing.T, netns, url string) {
 		page, err := exec.Command("ip", "netns", "exec", netns, "curl", "-s", "-m", "1", url).Output()
 		return err == nil && string(page) == "a page of the pod\n"
 	})
+}
+
+// mustNotFetch: nobody lets the request through.
+func mustNotFetch(t *testing.T, netns, url string) {
+	t.Helper()
+	if err := exec.Command("ip", "netns", "exec", netns, "curl", "-s", "-m", "1", url).Run(); err == nil {
+		t.Fatalf("%s answers in %s", url, netns)
+	}
+}
+
+// serve answers with the page in a namespace, until the test ends.
+func serve(t *testing.T, netns string, port int) {
+	t.Helper()
+	check(t, ns.WithNetNSPath("/run/netns/"+netns, func(ns.NetNS) error {
+		listener, err := net.Listen("tcp4", fmt.Sprintf(":%d", port))
+		if err != nil {
+			return err
+		}
+		t.Cleanup(func() { listener.Close() })
+		go func() {
+			_ = http.Serve(listener, http.HandlerFunc(func(answer http.ResponseWriter, _ *http.Request) {
+				_, _ = answer.Write([]byte("a page of the pod\n"))
+			}))
+		}()
+		return nil
+	}))
 }
 
 // canShape tells whether the kernel has what the bandwidth plugin needs.
