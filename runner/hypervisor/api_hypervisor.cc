@@ -16,8 +16,11 @@ constexpr auto kPause = 2ms;
 
 Error failed(const Machine& machine, Error error) {
   const std::string said = last_words(machine.log);
-  error.message = fmt::format("start {}: {}", machine.program.path, error.message);
+  const std::string by = machine.program.jailer.empty() ? "" : " by " + machine.program.jailer;
+  error.message = fmt::format("start {}{}: {}", machine.program.path, by, error.message);
   if (!said.empty()) error.message += fmt::format("; it says '{}'", said);
+  if (said.find("Failed to exec into Firecracker: No such file") != std::string::npos)
+    error.hint = "this firecracker needs libraries, and the jail has none: take the static one of the releases";
   if (error.hint.empty()) error.hint = "slicer-run doctor tells what this host lacks";
   return error;
 }

@@ -57,7 +57,10 @@ std::optional<std::string> find_cgroup_root(std::string_view mounts) {
 
 std::optional<std::string> cgroup_root() {
   const Result<std::string> mounts = read_file("/proc/self/mounts", kMaxMounts);
-  return mounts ? find_cgroup_root(*mounts) : std::nullopt;
+  std::optional<std::string> root = mounts ? find_cgroup_root(*mounts) : std::nullopt;
+  // Another mount may cover it: the jailer would not get there either.
+  if (root && access((*root + "/cgroup.procs").c_str(), F_OK) != 0) root.reset();
+  return root;
 }
 
 Result<std::string> make_vm_cgroup(const std::string& root, const std::string& vm, const CgroupLimits& limits) {

@@ -66,6 +66,11 @@ std::string VmmHost::leftovers() {
   if (exists("/run/slicer/v")) found += "/run/slicer/v\n";
   if (exists("/run/netns/slicer-v")) found += "/run/netns/slicer-v\n";
   found += run({"sh", "-c", "ip -o link | grep -o 'vmtap[0-9]*'"}).out;
+  found +=
+      run({"sh", "-c",  // a jail's first process, of this case's network namespace
+           "for p in /proc/[0-9]*; do [ \"$(cat $p/comm)\" = slicer-jail ] && [ $p/ns/net -ef /proc/self/ns/net ] && "
+           "grep -q State:.[^Z] $p/status && echo $p; done"})
+          .out;
   for (const std::string& name : kVmms)  // this case's own: others run programs of that path beside it
     found += run({"sh", "-c",
                   "for p in /proc/[0-9]*; do [ $p/exe -ef /run/vmm/" + name + "/" + name +
