@@ -3,10 +3,10 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/mount.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -43,10 +43,10 @@ bool OwnCgroup::make() {
   if (mount("none", kPlace, "cgroup2", 0, nullptr) != 0) return false;
   whole_ = UniqueFd(open(kPlace, O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (umount2(kPlace, MNT_DETACH) != 0) return false;
-  const std::string whole = "/proc/self/fd/" + std::to_string(whole_.get());
+  const std::string whole = "/proc/" + std::to_string(getpid()) + "/fd/" + std::to_string(whole_.get());
   home_ = whole + own_path();
-  const std::string group = whole + "/slicer-test-" + std::to_string(getpid());
-  if (mkdir(group.c_str(), 0755) != 0) return false;
+  std::string group = whole + "/slicer-test-XXXXXX";  // process ids are those of a namespace
+  if (mkdtemp(group.data()) == nullptr) return false;
   group_ = group;
   old_ = UniqueFd(open("/proc/self/ns/cgroup", O_RDONLY | O_CLOEXEC));
   move_to(group_);
@@ -71,8 +71,10 @@ OwnCgroup::~OwnCgroup() {
   if (old_.valid() && setns(old_.get(), CLONE_NEWCGROUP) != 0) give_up("leave the cgroup namespace");
   if (group_.empty()) return;
   move_to(home_);
-  (void)rmdir((group_ + "/self").c_str());
-  if (rmdir(group_.c_str()) != 0 && errno != ENOENT) give_up("remove " + group_ + ": " + strerror(errno));
+  // What a failed case left goes too.
+  (void)run({"sh", "-c", "echo 1 >'" + group_ + "/cgroup.kill'"});
+  const bool removed = eventually([&] { return run({"find", group_ + "/", "-depth", "-type", "d", "-delete"}).ok(); });
+  if (!removed) give_up("remove " + group_);
 }
 
 }  // namespace slicer::test
