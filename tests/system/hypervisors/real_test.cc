@@ -29,10 +29,12 @@ std::string missing(const std::string& vmm) {
   return no_kvm.empty() ? "" : vmm + " is there, but KVM does not work: " + no_kvm;
 }
 
+/// What is on PATH, and Firecracker again "--jailer" where that is too.
 std::vector<std::string> installed() {
   std::vector<std::string> found;
   for (const std::string& vmm : kVmms)
     if (runner::find_hypervisor(*runner::find_hypervisor_kind(vmm).value(), "")) found.push_back(vmm);
+  if (run({"sh", "-c", "command -v firecracker && command -v jailer"}).ok()) found.push_back("firecracker --jailer");
   return found;
 }
 
@@ -98,6 +100,7 @@ TEST_CASE("hypervisors guest: a real one opens the TAP of every mode and ends, e
     pretend_vmx();
     for (const std::string network : {"host", "private", "sandbox", "lan"}) {
       CAPTURE(vmm);
+      if (network == "lan" && vmm.ends_with("--jailer")) continue;  // refused: see jailer_test.cc
       CAPTURE(network);
       const Outcome started = start(vmm, network);
       INFO(started.err << contents("/run/slicer/v/hypervisor.log"));
@@ -116,6 +119,7 @@ TEST_CASE("hypervisors guest: a real one takes whatever the runner can ask of it
   if (vmms.empty()) SLICER_SKIP("neither firecracker nor cloud-hypervisor is on PATH");
   for (const std::string& vmm : vmms) {
     CAPTURE(vmm);
+    const bool jailed = vmm.ends_with("--jailer");
     const Host host;
     const Runner runner;
     Runner::install_demo_image();
@@ -130,7 +134,8 @@ TEST_CASE("hypervisors guest: a real one takes whatever the runner can ask of it
     std::ofstream("/run/group.yaml") << "config:\n  host_groups:\n    - name: v\n      count: 1\n"
                                         "      image: /run/image\n      vcpu: 2\n      ram_mb: 128\n"
                                         "      storage: 2M\n      userdata: \"#!/bin/sh\"\n      hypervisor: "
-                                     << vmm << "\n      network: {gateway: 192.0.2.1/24, mtu: 1400}\n";
+                                     << (jailed ? "firecracker\n      jailer: true" : vmm)
+                                     << "\n      network: {gateway: 192.0.2.1/24, mtu: 1400}\n";
     const Outcome up = Runner::run("up -d /run/group.yaml");
     INFO(up.out << up.err << contents("/run/slicer/v-1/hypervisor.log"));
     REQUIRE(up.ok());
