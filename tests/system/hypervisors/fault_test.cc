@@ -1,5 +1,6 @@
 // What goes wrong with a hypervisor: one line that says what to do, and nothing is left.
 #include <doctest/doctest.h>
+#include <sys/mount.h>
 
 #include <csignal>
 #include <cstdlib>
@@ -150,6 +151,45 @@ TEST_CASE("hypervisors: a viewer that never reads holds nothing up, what is type
     CHECK(Runner::gone("v"));
     CHECK(VmmHost::leftovers() == "");
   }
+}
+
+TEST_CASE(
+    "hypervisors: a disk on a read-only file system is told of, and serves as what a disk of its own is made of") {
+  SLICER_NEEDS_KVM_DEVICE();
+  const VmmHost host;
+  std::filesystem::create_directories("/run/images");
+  REQUIRE(mount("tmpfs", "/run/images", "tmpfs", 0, "mode=0755") == 0);
+  std::ofstream("/run/images/disk.img") << std::string(4096, 'd');
+  REQUIRE(mount(nullptr, "/run/images", nullptr, MS_REMOUNT | MS_RDONLY, nullptr) == 0);
+  const Outcome qemu = Runner::start("v", "private", "--disk /run/images/disk.img");
+  check_fault(qemu, "open '/run/images/disk.img': Read-only file system (EROFS)");
+  for (const std::string& vmm : kVmms) {
+    CAPTURE(vmm);
+    const Outcome failed = VmmHost::start(vmm, "private", "", "--disk /run/images/disk.img");
+    check_fault(failed, "open '/run/images/disk.img': Read-only file system (EROFS)");
+    CHECK(failed.err.find("--storage SIZE") != std::string::npos);
+    const Outcome started = VmmHost::start(vmm, "private", "", "--disk /run/images/disk.img --storage 1M");
+    INFO(started.err);
+    CHECK(started.ok());
+    CHECK(Runner::run("vm rm v").ok());
+    CHECK(VmmHost::leftovers() == "");
+  }
+}
+
+TEST_CASE("hypervisors: the socket for orders is the hypervisor's alone, so that its end is the socket's") {
+  SLICER_NEEDS_KVM_DEVICE();
+  const VmmHost host;
+  REQUIRE(VmmHost::start("cloud-hypervisor", "host").ok());
+  const Json vm = Runner::vm("v");
+  const std::string inode = words(must("awk $NF~/api.sock$/{print$7} /proc/net/unix")).at(0);
+  const auto holds = [&](int pid) {
+    for (const auto& fd : std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/fd"))
+      if (std::filesystem::read_symlink(fd.path()) == "socket:[" + inode + "]") return true;
+    return false;
+  };
+  CHECK(holds(vm["hypervisorPid"]));
+  CHECK_FALSE(holds(vm["supervisorPid"]));
+  CHECK(Runner::run("vm rm v").ok());
 }
 
 }  // namespace slicer::test
