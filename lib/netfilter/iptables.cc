@@ -88,6 +88,14 @@ Result<std::string> differing_policy(const NetworkRules& rules) {
   return std::string();
 }
 
+/// `iptables -F` has left another network's chain, to which nothing leads any more.
+bool others_were_taken(const IptImage& standing) {
+  return std::ranges::any_of(standing.chains, [&](const auto& entry) {
+    return is_hooked_kind(entry.first) &&
+           std::ranges::none_of(standing.hooks, [&](const IptHooked& hook) { return hook.rule.target == entry.first; });
+  });
+}
+
 /// Constant rules are missing: did they stand before? `iptables -F` leaves our chains, empty and hooked in nowhere.
 Result<bool> were_taken(const IptImage& standing, const IptChange& change, const std::string& network,
                         const LossWatch& watch) {
@@ -99,6 +107,7 @@ Result<bool> were_taken(const IptImage& standing, const IptChange& change, const
     if (standing.chains.contains(chain)) return true;
     missing = true;
   }
+  if (missing && others_were_taken(standing)) return true;
   return missing && watch.evidence ? watch.evidence(false) : Result<bool>(false);
 }
 

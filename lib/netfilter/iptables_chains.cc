@@ -101,6 +101,13 @@ std::string ipt_chain(IptPart part, const std::string& network) {
   return std::string(kOurChains) + part_name(part) + "-" + base32(hash_names({network}), kHashLength);
 }
 
+bool is_hooked_kind(const std::string& chain) {
+  for (const IptPart part : {IptPart::kMasquerade, IptPart::kForward, IptPart::kEgress, IptPart::kDetection,
+                             IptPart::kIngress, IptPart::kWithin, IptPart::kRedirects})
+    if (chain.starts_with(std::string(kOurChains) + part_name(part) + "-")) return true;
+  return false;
+}
+
 std::optional<IptHook> hook_of(IptPart part) {
   switch (part) {
     case IptPart::kMasquerade:

@@ -39,6 +39,8 @@ enum class IptPart : uint8_t {
   kRedirects,
 };
 std::string ipt_chain(IptPart part, const std::string& network);
+/// Is it some network's chain of a part that hangs on a chain of the kernel's?
+bool is_hooked_kind(const std::string& chain);
 
 /// Where a part is hooked in.
 struct IptHook {
