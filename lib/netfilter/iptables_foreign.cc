@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <array>
 
+#include "lib/netfilter/bridge_lists.h"
 #include "lib/netfilter/iptables.h"
+#include "lib/netfilter/iptables_chains.h"
 #include "lib/netfilter/iptables_place.h"
 
 namespace slicer::netfilter {
@@ -96,6 +98,28 @@ Result<std::vector<std::string>> legacy_tables_of_others() {
     if (holds_others(session) && std::ranges::find(tables, name) == tables.end()) tables.emplace_back(name);
   }));
   return tables;
+}
+
+Result<std::vector<BridgeLists>> bridge_lists_in_legacy() {
+  std::vector<BridgeLists> found;
+  TRY(look_at_tables([&](Family, IptTable, const IptSession& session) {
+    for (const std::string& chain : session.chains()) {
+      if (!is_hooked_kind(chain)) continue;
+      for (const StandingIptRule& one : session.rules(chain)) {
+        const std::string mark = one.rule.comment();
+        if (!one.rule.input || one.rule.input->begins || !mark.starts_with(network_mark(""))) continue;
+        BridgeLists lists{.bridge = one.rule.input->name, .network = network_of_mark(mark)};
+        if (chain == ipt_chain(IptPart::kEgress, lists.network)) {
+          const std::vector<StandingIptRule> judge = session.rules(one.rule.target);
+          if (!judge.empty()) lists.policy = id_in_ipt_policy(judge.back().rule.target);
+        } else if (chain != ipt_chain(IptPart::kForward, lists.network)) {
+          continue;
+        }
+        found.push_back(std::move(lists));
+      }
+    }
+  }));
+  return found;
 }
 
 Result<bool> is_network_in_legacy(const std::string& network) {

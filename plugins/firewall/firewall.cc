@@ -14,6 +14,7 @@
 #include "lib/cni/repeated.h"
 #include "lib/net/address.h"
 #include "lib/netfilter/backend.h"
+#include "lib/netfilter/shared_bridge.h"
 #include "plugins/firewall/config.h"
 #include "plugins/firewall/firewalld.h"
 #include "plugins/firewall/isolated_side.h"
@@ -263,6 +264,27 @@ Result<void> delete_sources(const cni::Request& request) {
   return leave_zone(*config->zone, guests);
 }
 
+/// Once for each change of the rules; nothing that the call depends on.
+void tell_of_shared_bridge(const std::string& bridge) {
+  const auto shared = netfilter::find_shared_bridges();
+  if (!shared) return log_line(shared.error().message + ", ignoring");
+  for (const netfilter::SharedBridge& one : *shared)
+    if (one.name == bridge) log_line(one.text() + "; " + netfilter::SharedBridge::remedy());
+}
+
+Result<void> ensure_rules(const Call& call, const netfilter::NetworkRules& rules, bool repeated) {
+  bool written = false;
+  netfilter::LossWatch watch;  // who else is attached may not have come to slicer-firewall yet
+  watch.before_write = [&written]() -> Result<void> {
+    written = true;
+    return {};
+  };
+  TRY(call.backend->ensure_watched(rules, repeated ? nullptr : &watch));
+  if (watch.lost) log_line(netfilter::loss_text(call.config.network));
+  if (written && !call.side.bridge.empty()) tell_of_shared_bridge(call.side.gateway);
+  return {};
+}
+
 }  // namespace
 
 // What can fail comes first and the VM's own policy last, in one transaction (iptables: one for each family). So a call
@@ -289,9 +311,7 @@ Result<cni::CniResult> add(const cni::Request& request) {
       return {};
     });
   if (const auto ends = routed_ends(call)) TRY(ensure_ends(call.host, *ends));
-  netfilter::LossWatch watch;  // who else is attached may not have come to slicer-firewall yet
-  if (rules) TRY(call.backend->ensure_watched(*rules, cni::is_repeated(request.conf) ? nullptr : &watch));
-  if (watch.lost) log_line(netfilter::loss_text(call.config.network));
+  if (rules) TRY(ensure_rules(call, *rules, cni::is_repeated(request.conf)));
   undo.commit();
   return call.result;
 }

@@ -1,4 +1,4 @@
-// Bridges that lead to a LAN by a port of their own, past the lists of slicer-firewall.
+// Bridges that lead to a LAN by a port of their own, past the lists of slicer-firewall, and those of several networks.
 
 #include <fmt/format.h>
 
@@ -7,12 +7,14 @@
 #include "lib/net/bridge_port.h"
 #include "lib/net/link.h"
 #include "lib/net/sysctl.h"
+#include "lib/netfilter/shared_bridge.h"
 #include "runner/doctor/checks.h"
 
 namespace slicer::runner::doctor {
 namespace {
 
 constexpr const char* kCheck = "bridge";
+constexpr const char* kShared = "shared";
 
 /// Whether slicer-firewall closes anything on the network.
 bool has_lists(const chain::Conflist& network) {
@@ -63,6 +65,14 @@ void check_lan_ports(const std::vector<CheckedNetwork>& networks, Findings& find
                   "net.bridge.bridge-nf-call-iptables=1 net.bridge.bridge-nf-call-ip6tables=1");
   }
   if (!any) findings.ok(kCheck, "no way past the lists by a port of a bridge");
+}
+
+void check_shared_bridges(Findings& findings) {
+  const Result<std::vector<netfilter::SharedBridge>> shared = netfilter::find_shared_bridges();
+  if (!shared) return findings.fail(kShared, shared.error().message, shared.error().hint);
+  for (const netfilter::SharedBridge& one : *shared)
+    findings.warn(kShared, one.text(), netfilter::SharedBridge::remedy());
+  if (shared->empty()) findings.ok(kShared, "no bridge has networks with different lists");
 }
 
 }  // namespace slicer::runner::doctor

@@ -30,6 +30,8 @@ void check_forwarding(const std::vector<CheckedNetwork>& networks, Findings& fin
 void check_firewalls(const std::vector<CheckedNetwork>& networks, Findings& findings);
 /// Bridges with lists that have a port on the LAN.
 void check_lan_ports(const std::vector<CheckedNetwork>& networks, Findings& findings);
+/// Bridges of networks with different lists.
+void check_shared_bridges(Findings& findings);
 /// The host's rules of isolated networks, while there is an isolated VM.
 void check_isolation(Findings& findings);
 /// What each network with attachments has in the packet filter (masquerade, lists), by CHECK of one of them.

@@ -50,7 +50,7 @@ TEST_CASE("doctor: a good network is found good, nothing is changed, and no chec
   CHECK(difference(before, snapshot({.folders = {"/run", "/var/lib/cni", "/etc/cni"}})) == "");
   for (const char* check :
        {"kernel.bridge", "kernel.tap", "kernel.veth", "kernel.guard", "kernel.redirect", "kernel.nftables", "tun",
-        "network", "forwarding", "firewall", "bridge", "isolation", "rules", "pool", "store", "leftovers"}) {
+        "network", "forwarding", "firewall", "bridge", "shared", "isolation", "rules", "pool", "store", "leftovers"}) {
     CAPTURE(check);
     CHECK_MESSAGE(report.of(check).starts_with("ok: "), report.of(check));
     CHECK_FALSE(contains(report.of(check), "fail: "));
@@ -125,6 +125,49 @@ TEST_CASE("doctor: plugins that are absent, no programs of CNI, or of other vers
   CHECK(contains(told.out, "network 'strange': find plugin 'absent' in '"));
   CHECK(contains(told.out, "network 'strange': VERSION: run 'tired': failed"));
   CHECK(contains(told.out, "network 'strange': '/run/bin/old' speaks 0.3.1, 0.4.0, not the network's 1.1.0"));
+}
+
+TEST_CASE("doctor: two networks on one bridge with different lists, of which ADD tells too") {
+  const OneNetwork host;
+  std::string backend = "nftables";
+  SUBCASE("nftables") {}
+  SUBCASE("iptables") {
+    if (!run({"unshare", "-n", "iptables-legacy", "-S"}).ok()) SLICER_SKIP("needs iptables-legacy, and its tables");
+    backend = "iptables";
+  }
+  Json slicer = network_list("slicer", "slicer0", kSubnet);
+  slicer["plugins"][1]["backend"] = backend;
+  write_list("51-slicer.conflist", slicer);
+  attach({.name = "demo-1", .marked = false});
+  Json other = network_list("other", "slicer0", kSubnet);
+  other["plugins"][1]["backend"] = backend;
+  other["plugins"][0]["ipam"]["rangeStart"] = "198.51.100.100";
+  write_list("52-other.conflist", other);
+  attach({.name = "demo-2", .network = "other", .tap = "vmtap1", .marked = false});
+  CHECK(Report().of("shared") == "ok: no bridge has networks with different lists\n");
+  other["plugins"][1]["drop"] = {"203.0.113.0/24"};
+  write_list("52-other.conflist", other);
+  const Outcome added = slicer_run({"network", "reload", "other"});
+  INFO(added.out << added.err);
+  CHECK(added.ok());
+  const std::string told =
+      "networks 'other', 'slicer' are on one bridge, 'slicer0': their VMs are held to the lists of all of them";
+  CHECK(contains(Report().of("shared"), "warn: " + told + " (give each network a bridge of its own"));
+  other["plugins"][1]["drop"] = {"203.0.113.0/24", "203.0.112.0/24"};
+  Json firewall = other["plugins"][1];
+  firewall.update({{"name", "other"}, {"cniVersion", "1.0.0"}});
+  firewall["prevResult"] = Json::parse(
+      R"({"cniVersion": "1.0.0", "interfaces": [{"name": "slicer0"}, {"name": "tap0", "sandbox": "/run/netns/x"}],
+          "ips": [{"address": "198.51.100.101/24", "interface": 1}]})");
+  const Answer answer = call_plugin("slicer-firewall", firewall, {.netns = Host::netns(), .ifname = "tap0"});
+  INFO(answer.text());
+  CHECK(answer.ok());
+  CHECK(contains(answer.err, told));
+  // Equal lists are as good as one.
+  slicer["plugins"][1]["drop"] = {"203.0.113.0/24", "203.0.112.0/24"};
+  write_list("51-slicer.conflist", slicer);
+  CHECK(slicer_run({"network", "reload", "slicer"}).ok());
+  CHECK(Report().of("shared") == "ok: no bridge has networks with different lists\n");
 }
 
 TEST_CASE("doctor: a bridge with lists and a port on the LAN, which go round them") {
