@@ -168,6 +168,19 @@ def in_turns(pairs, *works):
     return results
 
 
+def pretend_kvm(folder):
+    """Whether hypervisors that need KVM can be stood in for: no guest runs, so the processor need not have it."""
+    if not os.path.exists("/dev/kvm"):
+        return False
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        if re.search(r"\b(vmx|svm)\b", file.read()):
+            return True
+    with open(os.path.join(folder, "cpuinfo"), "w", encoding="utf-8") as file:
+        file.write("flags\t\t: fpu vmx\n")
+    subprocess.run(["mount", "--bind", os.path.join(folder, "cpuinfo"), "/proc/cpuinfo"], check=True)
+    return True
+
+
 class Bench:
     """All rows."""
 
@@ -392,7 +405,8 @@ class Bench:
         """What `slicer-run vm new` adds to its chain before the hypervisor runs; the chain alone is timed beside it."""
         folder = tempfile.mkdtemp(dir="/run")
         os.chmod(folder, 0o755)  # slicer-vm comes here
-        shutil.copy(os.path.join(self.options.root, "build/bench/stamp"), os.path.join(folder, "qemu-system-x86_64"))
+        for name in ("qemu-system-x86_64", "firecracker", "cloud-hypervisor", "jailer"):
+            shutil.copy(os.path.join(self.options.root, "build/bench/stamp"), os.path.join(folder, name))
         with open(os.path.join(folder, "time"), "w", encoding="ascii"):
             os.chmod(os.path.join(folder, "time"), 0o666)
         self.ensure_hypervisor_user(folder)
@@ -406,9 +420,18 @@ class Bench:
             chain.delete(1, result, AWAIT_ORPHANS)
             return elapsed
         chain_alone(0)  # the network's own part
-        whole, alone = in_turns(self.pairs, lambda _: self.vm_new(folder, os.path.dirname(conflist)), chain_alone)
-        self.table.fact("slicer-run vm new until the hypervisor runs, less the chain",
-                        statistics.median(a - b for a, b in zip(whole, alone)), 10, "ms", timing=True)
+        kinds = {"": ["--accel", "tcg"]}
+        if pretend_kvm(folder):
+            kinds.update({", firecracker": ["--hypervisor", "firecracker"],
+                          ", firecracker by its jailer": ["--hypervisor", "firecracker", "--jailer"],
+                          ", cloud-hypervisor": ["--hypervisor", "cloud-hypervisor"]})
+        else:
+            print("runner: Firecracker and Cloud Hypervisor not measured, there is no /dev/kvm", flush=True)
+        works = [lambda _, words=words: self.vm_new(folder, os.path.dirname(conflist), words) for words in kinds.values()]
+        alone, *whole = in_turns(self.pairs, chain_alone, *works)
+        for kind, times in zip(kinds, whole):
+            self.table.fact(f"slicer-run vm new until the hypervisor runs, less the chain{kind}",
+                            statistics.median(a - b for a, b in zip(times, alone)), 10, "ms", timing=True)
 
     def ensure_hypervisor_user(self, folder):
         """The account slicer-vm, for the time of the run, where the host has none."""
@@ -420,12 +443,12 @@ class Bench:
                     file.write(text + line + "\n")
                 subprocess.run(["mount", "--bind", os.path.join(folder, name), f"/etc/{name}"], check=True)
 
-    def vm_new(self, folder, conflists):
+    def vm_new(self, folder, conflists, words):
         """Milliseconds from just before slicer-run's exec to just after the hypervisor's."""
         started = os.path.join(folder, "started")
         command = ["ip", "netns", "exec", "ours", os.path.join(self.options.root, "build/bench/stamp"), started,
                    os.path.join(self.ours_dir, "slicer-run"), "--cni-conf-dir", conflists, "--cni-path", self.ours_dir,
-                   "vm", "new", "bench", "--network", "slicer", "--kernel", "/bin/true", "--cmdline", "x", "--accel", "tcg"]
+                   "vm", "new", "bench", "--network", "slicer", "--kernel", "/bin/true", "--cmdline", "x", *words]
         environment = dict(os.environ, PATH=folder + ":" + os.environ["PATH"])
         with open(os.path.join(folder, "time"), "w", encoding="ascii"):
             pass
@@ -439,11 +462,12 @@ class Bench:
         return (int(times[1]) - int(times[0])) / 1e6
 
     def run(self):
+        vms = Vms(self, Network, in_turns, AWAIT_ORPHANS, pretend_kvm)
         for name, row in (("VERSION", self.version), ("ADD", self.chains), ("IPAM", self.ipam),
                           ("ADDs, 16 at a time", self.parallel), ("by backend", self.backends), ("counts", self.counts),
                           ("runner", self.runner), ("isolated", Isolated(self, Network, AWAIT_ORPHANS).run),
                           ("macvtap", Macvtap(self, Network, in_turns, AWAIT_ORPHANS).run),
-                          ("vms", Vms(self, Network, in_turns, AWAIT_ORPHANS).run)):
+                          ("supervisors", vms.many), ("vms", vms.run)):
             if self.options.smoke and name == "vms":
                 continue  # real hypervisors: not for a run that only shows that the bench works
             if self.table.only is None or self.table.only in name or name in self.table.only:

@@ -1,5 +1,5 @@
 """The rows of slicer-run: what it adds to a VM's start, what a supervisor takes, how fast a forwarded port and a long list
-are. Real QEMUs with a kernel that halts at once."""
+are. Real QEMUs with a kernel that halts at once; for many VMs at a time, programs that stand in for the hypervisors."""
 
 import json
 import os
@@ -23,6 +23,17 @@ def halting_kernel(path):
 
 def quietly(*command, **options):
     return subprocess.run(command, capture_output=True, text=True, check=True, **options).stdout
+
+
+def private_kib(pid):
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+        return sum(int(line.split()[1]) for line in file if line.startswith("Private_"))
+
+
+def spent_ns(pid):
+    """Of all processors, since its start."""
+    with open(f"/proc/{pid}/schedstat", encoding="ascii") as file:
+        return int(file.read().split()[0])
 
 
 class Links:
@@ -52,8 +63,9 @@ class Links:
 class Vms:
     """Rows; `bench` has the hosts and the table, `network` is its class of networks."""
 
-    def __init__(self, bench, network, in_turns, await_orphans):
+    def __init__(self, bench, network, in_turns, await_orphans, pretend_kvm):
         self.bench, self.network, self.in_turns, self.await_orphans = bench, network, in_turns, await_orphans
+        self.pretend_kvm = pretend_kvm
         self.folder, self.plugins = None, None
 
     # What the rows stand on.
@@ -138,20 +150,48 @@ class Vms:
         self.prepare()
         self.start("idle")
         pid = self.vm("idle")["supervisorPid"]
-        with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
-            kib = sum(int(line.split()[1]) for line in file if line.startswith("Private_"))
-        self.bench.table.fact("a supervisor's private memory", kib / 1024, 4, "MiB")
-
-        def spent():
-            with open(f"/proc/{pid}/schedstat", encoding="ascii") as file:
-                return int(file.read().split()[0])
+        self.bench.table.fact("a supervisor's private memory", private_kib(pid) / 1024, 4, "MiB")
         seconds = 4 if self.bench.options.smoke else 20
         time.sleep(1)
-        before = spent()
+        before = spent_ns(pid)
         time.sleep(seconds)
-        self.bench.table.fact("a supervisor's processor time, idle, a second", (spent() - before) / seconds / 1e6, 0.1, "ms",
-                              timing=True)
+        self.bench.table.fact("a supervisor's processor time, idle, a second", (spent_ns(pid) - before) / seconds / 1e6, 0.1,
+                              "ms", timing=True)
         self.remove("idle")
+
+    def many(self):
+        """What 100 supervisors take while nothing happens, by hypervisor: a program stands in for it, as supervisors do not
+        know what a guest does."""
+        self.prepare()
+        programs = os.path.join(self.folder, "bin")
+        os.makedirs(programs, exist_ok=True)
+        for name in ("qemu-system-x86_64", "firecracker", "cloud-hypervisor"):
+            shutil.copy(os.path.join(self.bench.options.root, "build/bench/vmm"), os.path.join(programs, name))
+        kinds = {"qemu": ["--accel", "tcg"]}
+        if self.pretend_kvm(self.folder):
+            kinds.update({kind: ["--hypervisor", kind] for kind in ("firecracker", "cloud-hypervisor")})
+        else:
+            print("supervisors: Firecracker and Cloud Hypervisor not measured, there is no /dev/kvm", flush=True)
+        for kind, words in kinds.items():
+            self.many_of(kind, words, dict(os.environ, PATH=programs + ":" + os.environ["PATH"]))
+
+    def many_of(self, kind, words, environment):
+        count, seconds = (10, 2) if self.bench.options.smoke else (100, 10)
+        names = [f"many-{number}" for number in range(count)]
+        for name in names:
+            quietly(*self.slicer_run("vm", "new", name, "--network", "vms", "--kernel", "/bin/true", "--cmdline", "x",
+                                     "--ram-mb", "16", *words), env=environment)
+        pids = [vm["supervisorPid"] for vm in json.loads(quietly(*self.slicer_run("list", "--json")))]
+        if len(pids) != count:
+            raise RuntimeError(f"{len(pids)} of {count} VMs run")
+        before = sum(spent_ns(pid) for pid in pids)
+        time.sleep(seconds)
+        idle = (sum(spent_ns(pid) for pid in pids) - before) / seconds / 1e6
+        self.bench.table.fact(f"private memory of the largest of {count} supervisors, {kind}",
+                              max(private_kib(pid) for pid in pids) / 1024, 4, "MiB")
+        self.bench.table.fact(f"processor time of {count} idle supervisors, a second, {kind}", idle, 1, "ms", timing=True)
+        for name in names:
+            self.remove(name)
 
     def long_list(self):
         """200 records of one VM that runs: each costs what a VM costs."""
