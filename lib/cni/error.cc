@@ -25,7 +25,7 @@ int error_code(const Error& error) {
     case Kind::kBusy:
       return 11;
     case Kind::kUnavailable:
-      return 50;
+      return error.code == 51 ? 51 : 50;  // 51: what is attached may be cut off, too
     case Kind::kSystem:
       return 100;
     case Kind::kNotFound:

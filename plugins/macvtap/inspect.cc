@@ -25,6 +25,11 @@ Result<GuestPlan> previous_guest(const Call& call, const cni::CniResult& previou
   return guest;
 }
 
+/// A named parent that is down or gone takes the VMs' LAN with it, not only that of the next one.
+bool is_cut_off(const Call& call, const Error& cause) {
+  return !call.config.parent.empty() && (cause.kind == Kind::kBusy || cause.kind == Kind::kNotFound);
+}
+
 }  // namespace
 
 Result<void> check(const cni::Request& request) {
@@ -39,6 +44,7 @@ Result<void> status(const cni::Request& request) {
   Call call = TRY(open_call(request));
   Result<net::Link> parent = find_parent(call);
   if (!parent) {
+    parent.error().code = is_cut_off(call, parent.error()) ? 51 : 0;
     parent.error().kind = Kind::kUnavailable;
     return std::unexpected(parent.error());
   }

@@ -20,7 +20,8 @@ class Qmp {
   /// Runs a command without arguments; events before its answer are dropped. Errors: the same, and kInternal with
   /// QEMU's words when it refuses.
   Result<void> execute(const std::string& command, std::chrono::milliseconds limit);
-  /// Reads and drops the events that are there; they would pile up in QEMU. False when QEMU closed the socket.
+  /// Reads and drops the events that are there, of very many a part: they would pile up in QEMU. False when QEMU closed
+  /// the socket.
   bool drop_events();
   /// An event that was dropped told of a guest's reset.
   [[nodiscard]] bool saw_reset() const { return saw_reset_; }

@@ -39,6 +39,23 @@ Result<PolicyView> policy_on_host(const VmRecord& record) {
   return view;
 }
 
+// How many gaps there are in what is dropped of the IPv4 addresses, where that is most of them.
+std::optional<std::ptrdiff_t> gaps_of_closed(const netfilter::CompiledPolicy& lists) {
+  constexpr addr::Uint128 kAll = addr::Uint128{1} << 32U;
+  addr::Uint128 next = 0;
+  addr::Uint128 dropped = 0;
+  std::ptrdiff_t gaps = 0;
+  for (const netfilter::AddressVerdict& each : lists.addresses) {  // in order, without overlaps
+    if (each.verdict != netfilter::PolicyVerdict::kDrop || !each.addresses.first.is_v4()) continue;
+    const addr::Uint128 first = each.addresses.first.value();
+    if (first > next) ++gaps;
+    next = each.addresses.last.value() + 1;
+    dropped += next - first;
+  }
+  if (dropped < kAll / 2) return std::nullopt;
+  return next < kAll ? gaps + 1 : gaps;
+}
+
 }  // namespace
 
 Result<PolicyView> policy_of(const VmRecord& record) {
@@ -52,9 +69,13 @@ Result<PolicyView> policy_of(const VmRecord& record) {
 std::string policy_summary(const PolicyView& view) {
   if (!view.policy) return "no lists";
   const netfilter::CompiledPolicy& lists = view.policy->policy;
-  const bool closed = lists.fallback == netfilter::PolicyVerdict::kDrop;
-  const auto differs = [&](const auto& entry) { return entry.verdict != lists.fallback; };
-  const auto exceptions = std::ranges::count_if(lists.addresses, differs) + std::ranges::count_if(lists.ports, differs);
+  const std::optional<std::ptrdiff_t> gaps =
+      lists.fallback == netfilter::PolicyVerdict::kAllow ? gaps_of_closed(lists) : std::nullopt;
+  const auto rest = gaps ? netfilter::PolicyVerdict::kDrop : lists.fallback;
+  const auto differs = [&](const auto& entry) { return entry.verdict != rest; };
+  const bool closed = rest == netfilter::PolicyVerdict::kDrop;
+  const auto exceptions =
+      (gaps ? *gaps : std::ranges::count_if(lists.addresses, differs)) + std::ranges::count_if(lists.ports, differs);
   std::string text = closed ? "drop all" : "allow all";
   if (exceptions != 0) text += " but " + std::to_string(exceptions);
   return text + (view.scope == PolicyScope::kVm ? ", by its own lists" : "");

@@ -142,10 +142,15 @@ TEST_CASE("macvtap STATUS: the parent must be there and up") {
   const Surroundings around;
   CHECK(call(static_conf(), {.command = "STATUS"}).ok());
   CHECK(call(dhcp_conf(), {.command = "STATUS"}).ok());
+  Json too_large = dhcp_conf();
+  too_large["mtu"] = 65000;
+  CHECK(call(too_large, {.command = "STATUS"}).code() == 50);
   (void)must("ip link set lan0 down");
   const Answer answer = call(dhcp_conf(), {.command = "STATUS"});
-  CHECK(answer.code() == 50);
+  CHECK(answer.code() == 51);
   CHECK(answer.msg() == "use 'lan0' as \"parent\": it is down");
+  (void)must("ip link del lan0");
+  CHECK(call(dhcp_conf(), {.command = "STATUS"}).code() == 51);
 }
 
 TEST_CASE("macvtap: the host's own namespace is refused, with and without the override") {

@@ -251,6 +251,17 @@ TEST_CASE("runner list: who may not read what a VM is gets no empty list") {
   CHECK(listed.err.find("hint: run it with sudo") != std::string::npos);
 }
 
+TEST_CASE("runner: QEMU has no network but its VM's") {
+  const StandInMachine machine;
+  REQUIRE(Runner::start("demo-1", "private").ok());
+  struct stat its_own{};
+  struct stat sandbox{};
+  const std::string pid = std::to_string(Runner::vm("demo-1")["hypervisorPid"].get<int>());
+  REQUIRE(stat(("/proc/" + pid + "/ns/net").c_str(), &its_own) == 0);
+  REQUIRE(stat("/run/netns/slicer-demo-1", &sandbox) == 0);
+  CHECK(its_own.st_ino == sandbox.st_ino);
+}
+
 TEST_CASE("runner: who may not look is told to be root") {
   const Machine machine;
   std::filesystem::create_directories("/var/lib/slicer/vms");

@@ -36,6 +36,11 @@ TEST_CASE("error_code: the documented number of every kind") {
   CHECK(codes.size() == std::size(table));
 }
 
+TEST_CASE("error_code: not available, and whether what is attached suffers from it, too") {
+  CHECK(error_code({.kind = Kind::kUnavailable, .message = "", .code = 51}) == 51);
+  CHECK(error_code({.kind = Kind::kUnavailable, .message = "", .code = 11}) == 50);
+}
+
 TEST_CASE("error_code: a delegate's code is passed on") {
   CHECK(error_code({.kind = Kind::kDelegate, .message = "", .code = 11}) == 11);
   CHECK(error_code({.kind = Kind::kDelegate, .message = "", .code = -1}) == 107);

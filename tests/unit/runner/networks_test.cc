@@ -3,9 +3,11 @@
 #include <doctest/doctest.h>
 
 #include "lib/base/whole_file.h"
+#include "lib/netfilter/policy.h"
 #include "runner/chain/runtime.h"
 #include "runner/networks/attachments.h"
 #include "runner/networks/facts.h"
+#include "runner/networks/policy_view.h"
 #include "runner/networks/pool.h"
 #include "tests/unit/runner/temp_folder.h"
 
@@ -151,4 +153,22 @@ TEST_CASE("orphaned_entries: only the runner's own, only of VMs without state") 
   REQUIRE(orphans);
   REQUIRE(orphans->size() == 1);
   CHECK(orphans->front().key.container_id == "orphan");
+}
+
+TEST_CASE("policy_summary: what is closed is called closed, by whichever list that was said") {
+  const auto summary = [](std::initializer_list<const char*> drop, std::initializer_list<const char*> allow) {
+    netfilter::Policy policy;
+    for (const char* text : drop) policy.drop.push_back(*netfilter::parse_policy_entry(text));
+    for (const char* text : allow) policy.allow.push_back(*netfilter::parse_policy_entry(text));
+    PolicyView view;
+    view.policy.emplace().policy = netfilter::compile_policy(policy);
+    return policy_summary(view);
+  };
+  CHECK(summary({"192.0.2.0/24", "198.51.100.7"}, {}) == "allow all but 2");
+  CHECK(summary({}, {"192.0.2.0/24"}) == "drop all but 1");
+  CHECK(summary({"0.0.0.0/0"}, {}) == "drop all");
+  CHECK(summary({"0.0.0.0/0"}, {"192.0.2.7"}) == "drop all but 1");
+  CHECK(summary({"0.0.0.0/0"}, {"192.0.2.7:3128"}) == "drop all but 1");
+  CHECK(summary({"0.0.0.0/0", "::/0"}, {"192.0.2.0/25", "198.51.100.1"}) == "drop all but 2");
+  CHECK(policy_summary({}) == "no lists");
 }
