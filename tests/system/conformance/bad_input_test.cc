@@ -26,7 +26,7 @@ Json table(const std::string& kind) {
 /// `word` of "of" names the plugin or a kind of plugins.
 bool names(const std::string& word, const Subject& subject) {
   if (word == "all") return true;
-  if (word == "main") return subject.makes_interface;
+  if (word == "main") return makes_interface(subject);
   if (word == "ipam callers") return *subject.lease != '\0';
   if (word == "pool") return *subject.behind == '\0';
   return "slicer-" + word == subject.name;
@@ -194,7 +194,7 @@ class Scene {
     const bool done = answer_.ok();
     std::string wrong;
     if (verb_ == "DEL" && done && succeeds(row, verb_) && !row.contains("env")) {
-      if (stage_.subject().makes_interface && !row.contains("do") && stage_.has_interface()) wrong += "tap0 is left; ";
+      if (makes_interface(stage_.subject()) && !row.contains("do") && stage_.has_interface()) wrong += "tap0 is left; ";
       if (*stage_.subject().behind == '\0' && Stage::has_lease()) wrong += "the address is left; ";
     }
     if (verb_ == "ADD" && done) {
@@ -282,6 +282,7 @@ void try_all(const std::string& kind, const std::vector<const char*>& names = {}
   const Json rows = table(kind);
   int tried = 0;
   for (const Subject& each : subjects()) {
+    if (*each.variant != '\0') continue;  // the rows are about what the binaries read
     if (!names.empty() && std::ranges::find(names, std::string(each.name)) == names.end()) continue;
     for (const char* verb : {"ADD", "CHECK", "DEL", "GC", "STATUS", "VERSION"}) tried += try_rows(each, verb, rows);
   }

@@ -7,7 +7,7 @@ namespace {
 constexpr const char* kMac = "02:00:5e:00:53:aa";
 
 bool has_pool(const Subject& subject) { return !chained(subject); }
-bool is_main(const Subject& subject) { return subject.makes_interface; }
+bool is_main(const Subject& subject) { return makes_interface(subject); }
 /// slicer-isolated's pool is its "range".
 bool takes_ranges(const Subject& subject) {
   return has_pool(subject) && std::string(subject.name) != "slicer-isolated";

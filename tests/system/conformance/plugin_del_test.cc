@@ -7,12 +7,12 @@ namespace slicer::test::conformance {
 namespace {
 
 /// Whether something of its own can be left of an attachment: an interface, an address.
-bool leaves_things(const Subject& subject) { return subject.makes_interface || !chained(subject); }
+bool leaves_things(const Subject& subject) { return makes_link(subject) || !chained(subject); }
 
 void expect_nothing_left(Stage& stage, Verdict& verdict, bool namespace_is_there = true) {
-  if (stage.subject().makes_interface && namespace_is_there)
-    verdict.expect(!stage.has_interface(), "tap0 is there after DEL");
-  if (leaves_things(stage.subject())) verdict.expect(!Stage::has_lease(), "the address is reserved after DEL");
+  if (makes_link(stage.subject()) && namespace_is_there)
+    verdict.expect(!stage.has_interface(), "its link is there after DEL");
+  if (!chained(stage.subject())) verdict.expect(!Stage::has_lease(), "the address is reserved after DEL");
 }
 
 void expect_del(Stage& stage, Verdict& verdict, const Json& conf, const Call& call) {
@@ -30,7 +30,7 @@ void remove_leases() {
 CONFORMANCE(del_undoes, "2 DEL", "SHOULD", "deletes the interface CNI_IFNAME, or undoes what ADD changed",
             leaves_things, {.broken_by = {"skip=DEL", "fail=DEL"}}) {
   const Json result = stage.add(verdict);
-  verdict.expect(!stage.subject().makes_interface || stage.has_interface(), "no tap0 after ADD");
+  verdict.expect(!makes_link(stage.subject()) || stage.has_interface(), "no link after ADD");
   verdict.expect(Stage::has_lease(), "no address after ADD");
   expect_del(stage, verdict, stage.conf_with(result), stage.call("DEL"));
   expect_nothing_left(stage, verdict);
@@ -60,7 +60,7 @@ CONFORMANCE(del_without_variable, "2 DEL", "is", "CNI_NETNS is optional: without
   Call call = stage.call("DEL");
   call.netns = "";
   expect_del(stage, verdict, stage.conf_with(result), call);
-  if (leaves_things(stage.subject())) verdict.expect(!Stage::has_lease(), "the address is reserved after DEL");
+  if (!chained(stage.subject())) verdict.expect(!Stage::has_lease(), "the address is reserved after DEL");
 }
 
 CONFORMANCE(del_namespace_gone, "2 DEL", "SHOULD",
@@ -74,10 +74,10 @@ CONFORMANCE(del_namespace_gone, "2 DEL", "SHOULD",
   expect_nothing_left(stage, verdict, false);
 }
 
-CONFORMANCE(del_interface_gone, "2 DEL", "SHOULD", "succeeds and cleans up when the interface is gone", makes_interface,
+CONFORMANCE(del_interface_gone, "2 DEL", "SHOULD", "succeeds and cleans up when the interface is gone", makes_link,
             {.broken_by = {"fail=DEL", "skip=DEL"}}) {
   const Json result = stage.add(verdict);
-  (void)must("ip link del tap0", stage.box().path());
+  (void)must(std::string("ip link del ") + stage.subject().link, stage.box().path());
   expect_del(stage, verdict, stage.conf_with(result), stage.call("DEL"));
   expect_nothing_left(stage, verdict);
 }
@@ -96,7 +96,7 @@ CONFORMANCE(del_one_of_two, "2 DEL", "is", "another attachment of the network is
   (void)stage.add(verdict, kNewest, "vm-2");
   expect_del(stage, verdict, stage.conf_with(result), stage.call("DEL"));
   expect_nothing_left(stage, verdict);
-  if (stage.subject().makes_interface) verdict.expect(stage.has_interface("vm-2"), "the other's tap0 is gone");
+  if (makes_link(stage.subject())) verdict.expect(stage.has_interface("vm-2"), "the other's link is gone");
   verdict.expect(Stage::has_lease("vm-2"), "the other's address is gone");
 }
 

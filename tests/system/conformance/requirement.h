@@ -21,9 +21,9 @@ namespace slicer::test::conformance {
 
 using Applies = bool (*)(const Subject&);
 inline bool every(const Subject& /*subject*/) { return true; }
-inline bool makes_interface(const Subject& subject) { return subject.makes_interface; }
 inline bool calls_ipam(const Subject& subject) { return *subject.lease != '\0'; }
 inline bool chained(const Subject& subject) { return *subject.behind != '\0'; }
+inline bool is_firewall(const Subject& subject) { return std::string(subject.name) == "slicer-firewall"; }
 inline bool stands_first(const Subject& subject) { return *subject.behind == '\0'; }
 
 struct Extra {

@@ -104,8 +104,16 @@ Json Stage::conf_with(const Json& result, const std::string& version, const std:
   return with_result;
 }
 
+Json Stage::passed_on(Json result, const Json& previous) const {
+  if (!makes_link(subject_)) return result;
+  Json& interfaces = result["interfaces"];
+  while (interfaces.size() > previous["interfaces"].size()) interfaces.erase(interfaces.size() - 1);
+  for (size_t i = 0; i < previous["ips"].size(); ++i) result["ips"][i]["interface"] = previous["ips"][i]["interface"];
+  return result;
+}
+
 bool Stage::has_interface(const std::string& id) {
-  return test::run(words("ip link show dev tap0"), {.netns = box(id).path()}).ok();
+  return test::run({"ip", "link", "show", "dev", subject_.link}, {.netns = box(id).path()}).ok();
 }
 
 bool Stage::has_lease(const std::string& id) {

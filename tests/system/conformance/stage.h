@@ -58,6 +58,9 @@ class Stage {
   Json add(Verdict& verdict, const std::string& version = kNewest, const std::string& id = "vm-1");
   /// `conf` with the result of the ADD before it, as CHECK and DEL get it.
   Json conf_with(const Json& result, const std::string& version = kNewest, const std::string& id = "vm-1");
+  /// What must be of prevResult in a result: of a plugin that adds a link all but that, and the addresses where they
+  /// were.
+  [[nodiscard]] Json passed_on(Json result, const Json& previous) const;
   /// Is there anything of the attachment: its interface, its address (slicer-ipam's or a spy's ADD without DEL)?
   bool has_interface(const std::string& id = "vm-1");
   [[nodiscard]] static bool has_lease(const std::string& id = "vm-1");

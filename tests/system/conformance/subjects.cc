@@ -13,6 +13,11 @@ constexpr std::array kSubjects = {
             .keys = R"({"bridge": "slicer0", "isGateway": true,
                         "ipam": {"type": "slicer-ipam", "subnet": "192.0.2.0/24", "routes": [{"dst": "0.0.0.0/0"}]}})",
             .lease = "192.0.2.9/24"},
+    Subject{.name = "slicer-bridge",
+            .variant = "veth",
+            .keys = R"({"bridge": "slicer0", "isGateway": true, "device": "veth",
+                        "ipam": {"type": "slicer-ipam", "subnet": "192.0.2.0/24", "routes": [{"dst": "0.0.0.0/0"}]}})",
+            .lease = "192.0.2.9/24"},
     Subject{.name = "slicer-macvtap",
             .keys = R"({"parent": "lan0", "probe": false,
                         "ipam": {"type": "slicer-ipam", "gateway": "198.51.100.1/24"}})",
@@ -22,25 +27,43 @@ constexpr std::array kSubjects = {
     Subject{.name = "slicer-isolated",
             .keys = R"({"range": "169.254.100.0/22", "ipam": {"type": "slicer-ipam"}})",
             .lease = "169.254.100.6/30"},
-    Subject{.name = "slicer-firewall", .behind = "slicer-bridge", .makes_interface = false},
-    // First in its chain: a TAP of the namespace with addresses of its own. Behind other plugins: tests/system/tap.
+    Subject{.name = "slicer-firewall", .behind = "slicer-bridge", .link = ""},
+    Subject{.name = "slicer-firewall",
+            .variant = "iptables",
+            .keys = R"({"backend": "iptables"})",
+            .behind = "slicer-bridge",
+            .link = "",
+            .needs = "unshare -n iptables-legacy -t mangle -S"},
+    // First in its chain: a TAP of the namespace with addresses of its own.
     Subject{.name = "slicer-tap",
             .keys = R"({"macspoofchk": true,
                         "ipam": {"type": "slicer-ipam", "subnet": "192.0.2.0/24", "routes": [{"dst": "0.0.0.0/0"}]}})",
             .lease = "192.0.2.9/24"},
+    Subject{.name = "slicer-tap",
+            .variant = "chained",
+            .keys = R"({"macspoofchk": true})",
+            .behind = "slicer-bridge veth",
+            .link = "tap1"},
     Subject{.name = "slicer-ipam",
             .keys = R"({"ipam": {"type": "slicer-ipam", "subnet": "192.0.2.0/24", "routes": [{"dst": "0.0.0.0/0"}]}})",
-            .makes_interface = false},
+            .link = ""},
 };
 
 }  // namespace
 
 std::span<const Subject> subjects() { return kSubjects; }
 
-const Subject& subject(const char* name) {
+bool can_be_tried(const Subject& subject) { return *subject.needs == '\0' || run(words(subject.needs)).ok(); }
+
+std::string label(const Subject& subject) {
+  const std::string variant = subject.variant;
+  return subject.name + (variant.empty() ? "" : " " + variant);
+}
+
+const Subject& subject(const std::string& wanted) {
   for (const Subject& each : kSubjects)
-    if (std::string(each.name) == name) return each;
-  give_up(std::string("no subject is called ") + name);
+    if (label(each) == wanted) return each;
+  give_up("no subject is called " + wanted);
 }
 
 }  // namespace slicer::test::conformance
