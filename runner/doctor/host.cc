@@ -61,7 +61,8 @@ void check_hypervisors(Findings& findings) {
                               kind.least == Version{} ? "" : " " + version_text(program->version), program->path));
     if (program) check_jailer(kind, *program, findings);
   }
-  if (!any) findings.fail("hypervisor", "neither " + hypervisor_names() + " is installed: no VM can start", sources);
+  if (!any)
+    findings.fail("hypervisor", "no hypervisor (" + hypervisor_names() + ") is installed: no VM can start", sources);
 }
 
 void check_user(Findings& findings) {

@@ -19,6 +19,8 @@ using cni::Json;
 
 constexpr Version kTellsMtu = {1, 16};  // its CHANGELOG.md, 1.16.0
 constexpr size_t kMaxId = 64;
+constexpr const char* kVsock = "/vsock.sock";
+constexpr int kGuestCid = 3;  // the first that is nobody's (vsock(7)); each VM has its own process, and so its own CIDs
 
 // Upstream's bandwidth: bits per second, and a burst in bits that may come at once. A bucket here holds bytes and is
 // full again after the refill time, so a tenth of a second's worth is the smoothest that lets whole packets through.
@@ -91,13 +93,14 @@ std::vector<std::string> arguments(const std::string& control, const std::string
 
 }  // namespace
 
-Json firecracker_config(const Machine& machine, const GivenFiles& files) {
+Json firecracker_config(const Machine& machine, const GivenFiles& files, const std::string& control) {
   Json boot = {{"kernel_image_path", files.kernel}, {"boot_args", boot_arguments(machine.boot.cmdline)}};
   if (!files.initrd.empty()) boot["initrd_path"] = files.initrd;
   return {{"boot-source", std::move(boot)},
           {"drives", drives(machine, files)},
           {"machine-config", {{"vcpu_count", machine.vcpus}, {"mem_size_mib", machine.ram_mib}}},
           {"network-interfaces", Json::array({network_interface(machine)})},
+          {"vsock", {{"guest_cid", kGuestCid}, {"uds_path", control + kVsock}}},
           {"entropy", Json::object()}};
 }
 
@@ -109,9 +112,11 @@ Result<void> Firecracker::start(Machine machine) {
   const std::string control = machine.folder + "/control";
   const UniqueFd folder = TRY(make_control_folder(machine, control));
   socket_ = control + "/api.sock";
-  TRY(delete_file(socket_));  // an earlier run's would be in the way
+  for (const std::string& socket : {socket_, control + kVsock})
+    TRY(delete_file(socket));  // an earlier run's would be in the way
   const std::string config_path = machine.folder + "/firecracker.json";
-  TRY(write_whole_file(config_path, firecracker_config(machine, files).dump(2) + "\n", {.mode = 0644}));
+  const std::string seen = jailed ? JailNames::kControl : descriptor_name(folder.get());
+  TRY(write_whole_file(config_path, firecracker_config(machine, files, seen).dump(2) + "\n", {.mode = 0644}));
   const UniqueFd config = TRY(open_to_read(config_path));
 
   ConfinedSpec spec = common_spec(machine);
@@ -121,13 +126,12 @@ Result<void> Firecracker::start(Machine machine) {
     const JailContent content{.config = config.get(),
                               .control = folder.get(),
                               .id = instance_id(machine.name),
-                              .arguments = arguments(JailNames::kControl, JailNames::kConfig, JailNames::kNull)};
+                              .arguments = arguments(seen, JailNames::kConfig, JailNames::kNull)};
     TRY(add_jailer(machine, files, content, program.get(), spec));
     return run(spec, machine, running());
   }
   spec.descriptors = {folder.get(), config.get()};
-  const std::vector<std::string> more =
-      arguments(descriptor_name(folder.get()), descriptor_name(config.get()), "/dev/null");
+  const std::vector<std::string> more = arguments(seen, descriptor_name(config.get()), "/dev/null");
   spec.argv.insert(spec.argv.end(), {"--id", instance_id(machine.name)});
   spec.argv.insert(spec.argv.end(), more.begin(), more.end());
   return run(spec, machine, running());

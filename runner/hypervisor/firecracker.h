@@ -7,8 +7,9 @@
 
 namespace slicer::runner {
 
-/// The configuration file. Source: Firecracker, src/firecracker/swagger/firecracker.yaml (FullVmConfiguration).
-cni::Json firecracker_config(const Machine& machine, const GivenFiles& files);
+/// The configuration file; `control`: the folder of its sockets, as it sees it. Source: Firecracker,
+/// src/firecracker/swagger/firecracker.yaml (FullVmConfiguration).
+cni::Json firecracker_config(const Machine& machine, const GivenFiles& files, const std::string& control);
 
 class Firecracker : public ApiHypervisor {
  public:

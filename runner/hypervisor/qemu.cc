@@ -190,7 +190,11 @@ Result<void> Qemu::start(Machine machine) {
   Result<void> answered = control_.handshake(machine.start_limit);
   if (answered) return answered;
   const std::string said = last_words(machine.log);
-  return std::move(answered).context(said.empty() ? "start QEMU" : "start QEMU: it says '" + said + "'");
+  return std::move(answered)
+      .context(said.empty() ? "start QEMU" : "start QEMU: it says '" + said + "'")
+      .hint(said.find("Is another process using the image") == std::string::npos
+                ? "slicer-run doctor tells what this host lacks"
+                : "another VM has that disk: give each a disk of its own on top of it, --storage SIZE");
 }
 
 Result<void> Qemu::power_down() { return control_.execute("system_powerdown", kAnswerLimit); }

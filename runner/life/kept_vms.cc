@@ -95,6 +95,10 @@ Result<void> end_run(const Settings& settings, const std::string& name, const Re
   const Result<VmRecord> record = load_record(settings, name);
   if (record) return stop_vm(settings, *record, {.now = wish.now});
   const Cleaned cleaned = TRY(clean_dead_vm(settings, name));
+  if (cleaned == Cleaned::kAlive && record.error().kind != Kind::kNotFound)
+    return fail(record.error().kind, fmt::format("end VM '{}', which runs: {}", name, record.error().message),
+                fmt::format("end its supervisor, and it takes everything back: fuser -k -TERM {}",
+                            vm_files(settings, name).lock));
   if (cleaned == Cleaned::kAlive) return fail(Kind::kBusy, "VM '" + name + "' is being made", "try again");
   return {};
 }

@@ -57,6 +57,7 @@ void check_jailed(const std::string& network) {
   CHECK(started.out == "v runs: 192.0.2.2/24 on network '" + network + "' (firecracker, kvm)\n");
   CHECK(pings(network == "host" ? Host::netns() : "/run/netns/slicer-v", "192.0.2.2"));
   CHECK(Runner::says("v", "STAND-IN-READY quiet console=ttyS0 hostname=v"));
+  CHECK(fs::is_socket("/run/slicer/v/control/vsock.sock"));
   const std::string uid = std::to_string(Runner::kUid);
   CHECK(status_line("Uid") == "Uid:\t" + uid + "\t" + uid + "\t" + uid + "\t" + uid);
   CHECK(status_line("NSpid").ends_with("\t2"));

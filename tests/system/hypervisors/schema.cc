@@ -73,6 +73,8 @@ constexpr std::array kInterface = {Field{"iface_id", Type::kString, true},  Fiel
 constexpr std::array kLimiter = {Field{"bandwidth", Type::kObject}, Field{"ops", Type::kObject}};
 constexpr std::array kBucket = {Field{"size", Type::kInteger, true}, Field{"refill_time", Type::kInteger, true},
                                 Field{"one_time_burst", Type::kInteger}};
+constexpr std::array kVsock = {Field{"guest_cid", Type::kInteger, true}, Field{"uds_path", Type::kString, true},
+                               Field{"vsock_id", Type::kString}};
 constexpr std::array kEntropy = {Field{"rate_limiter", Type::kObject}};
 
 std::string check_limiter(const Json& object, std::string_view key) {
@@ -117,6 +119,10 @@ std::string check_firecracker_config(const Json& config, unsigned minor_version)
     if (std::string bad = check_machine(config["machine-config"]); !bad.empty()) return bad;
   if (config.contains("entropy"))
     if (std::string bad = check(config["entropy"], "entropy", kEntropy); !bad.empty()) return bad;
+  if (config.contains("vsock")) {
+    if (std::string bad = check(config["vsock"], "vsock", kVsock); !bad.empty()) return bad;
+    if (config["vsock"]["guest_cid"].get<int64_t>() < 3) return "invalid guest_cid";
+  }
   for (const Json& drive : config["drives"])
     if (std::string bad = check_drive(drive); !bad.empty()) return bad;
   for (const Json& interface : config.value("network-interfaces", Json::array()))

@@ -70,6 +70,7 @@ struct Vmm {
   std::string mac = {};
   int tap = -1;
   int api = -1;
+  int vsock = -1;  ///< of Firecracker's alone
   bool reads_input = true;
 
   [[nodiscard]] bool told(std::string_view word) const {
@@ -211,6 +212,7 @@ Vmm start_firecracker(int argc, char** argv, const std::string& version) {
   check_kernel(config["boot-source"]["kernel_image_path"]);
   if (config["boot-source"].contains("initrd_path")) (void)contents(config["boot-source"]["initrd_path"]);
   for (const Json& drive : config["drives"]) check_disk(drive["path_on_host"], drive["is_read_only"]);
+  if (config.contains("vsock")) vmm.vsock = listen_at(config["vsock"]["uds_path"]);
   const Json& interface = config["network-interfaces"][0];
   vmm.mac = interface.value("guest_mac", "");
   vmm.tap = open_tap(interface["host_dev_name"]);

@@ -157,6 +157,7 @@ TEST_CASE("runner: a hypervisor that does not start leaves nothing, and its word
   const Outcome made = Runner::run("vm new demo-1 --network host --kernel /run/garbage");
   CHECK(made.exit_code == 1);
   CHECK(made.err.find("start QEMU: it says '") != std::string::npos);
+  CHECK(made.err.find("slicer-run: hint: slicer-run doctor tells what this host lacks\n") != std::string::npos);
   CHECK(made.err.find("kernel") != std::string::npos);
   CHECK(Runner::calls().back().starts_with("DEL demo-1 "));
   CHECK_FALSE(exists("/run/slicer/demo-1"));

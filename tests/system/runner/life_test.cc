@@ -102,6 +102,23 @@ TEST_CASE("life vm stop: the VM is kept and listed, vm start boots it with its M
   CHECK(difference(before, snapshot()) == "");
 }
 
+TEST_CASE("life vm rm: a VM that runs with a state that nobody can read is told with the way out") {
+  const Machine machine;
+  REQUIRE(Runner::start("demo-1").ok());
+  const pid_t supervisor = Runner::vm("demo-1")["supervisorPid"];
+  write_text("/run/slicer/demo-1/state.json", "{");
+  for (const char* line : {"vm rm demo-1", "vm rm demo-1 --now"}) {
+    const Outcome refused = Runner::run(line);
+    CHECK(refused.exit_code == 1);
+    CHECK(refused.err.starts_with("slicer-run: end VM 'demo-1', which runs: read '/run/slicer/demo-1/state.json': "));
+    CHECK(refused.err.find("hint: end its supervisor, and it takes everything back: fuser -k -TERM "
+                           "/run/slicer/demo-1/lock\n") != std::string::npos);
+  }
+  REQUIRE(kill(supervisor, SIGTERM) == 0);
+  CHECK(Runner::gone("demo-1"));
+  CHECK(Runner::calls().back() == "DEL demo-1 vmtap0 /proc/self/ns/net");
+}
+
 TEST_CASE("life vm stop: a VM that a full disk cannot keep runs on") {
   const Machine machine;
   REQUIRE(Runner::start("demo-1").ok());

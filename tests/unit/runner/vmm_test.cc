@@ -63,7 +63,8 @@ TEST_CASE("hypervisor kinds: what emulates nothing needs KVM") {
 
 TEST_CASE("firecracker_config: the machine, nothing of the host by name, the MTU only where the version has it") {
   Machine vm = machine();
-  const Json config = firecracker_config(vm, files());
+  const Json config = firecracker_config(vm, files(), "/control");
+  CHECK(config["vsock"] == Json{{"guest_cid", 3}, {"uds_path", "/control/vsock.sock"}});
   CHECK(config.dump().find("/secret") == std::string::npos);
   CHECK(config["boot-source"] == Json{{"kernel_image_path", "/proc/self/fd/10"}, {"boot_args", "quiet reboot=k"}});
   CHECK(config["machine-config"] == Json{{"vcpu_count", 2}, {"mem_size_mib", 512}});
@@ -72,15 +73,15 @@ TEST_CASE("firecracker_config: the machine, nothing of the host by name, the MTU
   CHECK(config["drives"][1]["is_read_only"] == true);
   CHECK_FALSE(config.contains("mmds-config"));
   vm.program.version = {1, 16};
-  CHECK(firecracker_config(vm, files())["network-interfaces"][0]["mtu"] == 1400);
+  CHECK(firecracker_config(vm, files(), "/control")["network-interfaces"][0]["mtu"] == 1400);
   vm.boot.cmdline = "reboot=t";
-  CHECK(firecracker_config(vm, files())["boot-source"]["boot_args"] == "reboot=t");
+  CHECK(firecracker_config(vm, files(), "/control")["boot-source"]["boot_args"] == "reboot=t");
 }
 
 TEST_CASE("firecracker_config: bandwidth becomes buckets that hold a whole packet and fill at the rate") {
   Machine vm = machine();
   vm.limits = {.ingress_rate = 100'000'000, .ingress_burst = 16'000'000, .egress_rate = 1'000'000};
-  const Json interface = firecracker_config(vm, files())["network-interfaces"][0];
+  const Json interface = firecracker_config(vm, files(), "/control")["network-interfaces"][0];
   CHECK(interface["rx_rate_limiter"]["bandwidth"] ==
         Json{{"size", 1'250'000}, {"refill_time", 100}, {"one_time_burst", 2'000'000}});
   CHECK(interface["tx_rate_limiter"]["bandwidth"] == Json{{"size", 65536}, {"refill_time", 524}});
