@@ -52,7 +52,8 @@ std::string group_leftovers() {
     if (exists(folder))
       for (const auto& entry : std::filesystem::directory_iterator(folder))
         if (entry.path() != Host::netns() && entry.path().filename() != ".tap.lock" &&
-            !entry.path().string().starts_with("/run/netns/host") && !entry.is_symlink())
+            entry.path().filename() != ".attach.lock" && !entry.path().string().starts_with("/run/netns/host") &&
+            !entry.is_symlink())
           text += entry.path().string() + "\n";
   return text;
 }
