@@ -2,6 +2,8 @@
 #include <doctest/doctest.h>
 
 #include <filesystem>
+#include <sstream>
+#include <utility>
 
 #include "tests/system/runner/group_support.h"
 
@@ -46,7 +48,41 @@ void boot_form(const std::string& name) {
   CHECK(vm_names().empty());
 }
 
+// What a YAML says: without comments, quotes, and how far lines are indented.
+std::string said(const std::string& yaml) {
+  std::istringstream lines(yaml);
+  std::string text;
+  for (std::string line; std::getline(lines, line);) {
+    line = line.substr(0, line.find('#'));
+    std::erase(line, '"');
+    line.erase(0, line.find_first_not_of(' '));
+    line.erase(line.find_last_not_of(' ') + 1);
+    if (!line.empty()) text += line + "\n";
+  }
+  return text;
+}
+
 }  // namespace
+
+TEST_CASE("runner new: the command lines of the documentation print the YAML that it shows") {
+  const Host host;
+  for (const auto& [line, form] :
+       {std::pair{"new vm --count=3 --cidr=192.168.137.0/24", "bridge"},
+        std::pair{"new vm --count=3 --cidr=192.168.137.0/24 --range=192.168.137.20-192.168.137.80", "bridge-range"},
+        std::pair{"new vm --net=cni", "cni"}, std::pair{"new sandbox --net=isolated --drop 192.168.1.0/24", "isolated"},
+        std::pair{"new sandbox --net=isolated --isolated-range 169.254.100.0/22 --drop 192.168.1.0/24",
+                  "isolated-explicit"},
+        std::pair{"new lan --net=macvtap --count=1", "macvtap"},
+        std::pair{"new lan --net=macvtap --parent=eth1 --count=1", "macvtap-parent"},
+        std::pair{"new lan --net=macvtap --cidr=192.168.1.0/24 --count=1", "macvtap-gateway"},
+        std::pair{"new lan --net=macvtap --cidr=192.168.1.0/24 --count=1 --range=192.168.1.100-192.168.1.200",
+                  "macvtap-range"}}) {
+    CAPTURE(line);
+    const Outcome made = Runner::run(line);
+    CHECK(made.ok());
+    CHECK(said(made.out) == said(contents(std::string(GROUPS_DATA) + "/good/" + form + ".yaml")));
+  }
+}
 
 TEST_CASE("runner up: the documented forms of a bridge group and of a CNI network boot") {
   const FormHost machine;
