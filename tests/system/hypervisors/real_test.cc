@@ -140,6 +140,9 @@ TEST_CASE("hypervisors guest: a real one takes whatever the runner can ask of it
     INFO(up.out << up.err << contents("/run/slicer/v-1/hypervisor.log"));
     REQUIRE(up.ok());
     CHECK(holds_its_tap("v-1"));
+    const Outcome stopped = Runner::run("vm stop --timeout 1 v-1");  // by its API; the guest does not hear
+    INFO(stopped.err);
+    CHECK(stopped.ok());
     CHECK(Runner::run("down --rm v").ok());
     CHECK(Runner::gone("v-1"));
   }
