@@ -17,7 +17,9 @@ Result<NetnsPath> inspect_netns(const std::string& path) {
   if (stat(path.c_str(), &there) != 0) {
     const int err = errno;
     if (err == ENOENT || err == ENOTDIR) return NetnsPath::kAbsent;
-    return fail_errno(err, "look at CNI_NETNS '" + path + "'");
+    Error error = errno_error(err, "look at CNI_NETNS '" + path + "'");
+    if (err == ELOOP || err == ENAMETOOLONG) error.kind = Kind::kInvalidEnvironment;  // no path at all
+    return std::unexpected(std::move(error));
   }
   struct stat own{};
   if (stat("/proc/self/ns/net", &own) != 0) return fail_errno(errno, "look at '/proc/self/ns/net'");
