@@ -21,7 +21,6 @@ constexpr const char* kTo = "slicer-iso-to";
 constexpr const char* kOpen = "slicer-iso-open";
 constexpr const char* kShut = "slicer-iso-shut";
 constexpr const char* kChains = "slicer-iso-";
-constexpr const char* kOwnLinks = "sl";
 constexpr const char* kComment = "slicer: isolated networks";
 
 addr::Cidr link_local() { return {.ip = addr::Ip(Family::kIpv4, 0xa9fe0000U), .prefix = 16}; }

@@ -118,6 +118,15 @@ Result<void> check_isolation(const std::vector<ListedBridge>& bridges) {
   return check_listed(bridges, TRY(nft_listed_bridges()));
 }
 
+Result<bool> is_closed_to_isolated(const std::string& link) {
+  if (link.starts_with(kOwnLinks)) return true;
+  const auto has = [&](const std::vector<MarkedBridge>& listed) {
+    return std::ranges::find(listed, link, &MarkedBridge::name) != listed.end();
+  };
+  if (has(TRY(nft_listed_bridges()))) return true;
+  return TRY(legacy_stands()) && has(TRY(legacy_listed_bridges()));
+}
+
 Result<bool> remove_isolation() {
   bool legacy = false;
   if (TRY(legacy_stands())) legacy = TRY(remove_legacy_isolation());

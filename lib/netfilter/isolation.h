@@ -69,6 +69,8 @@ Result<void> ensure_isolation(IsolationLock& lock, BackendName place, bool legac
                               LossWatch* watch = nullptr);
 /// `bridges` are in the set, too, whatever network they are there for. Error: kMismatch, naming what is missing.
 Result<void> check_isolation(const std::vector<ListedBridge>& bridges = {});
+/// Is nothing forwarded from isolated VMs to this link: one of ours by its name, or a listed bridge? For diagnosis.
+Result<bool> is_closed_to_isolated(const std::string& link);
 /// Takes them back, with what they opened; the set `bridges` stays. The caller makes sure, under an IsolationLock, that
 /// no isolated link is there. False: there was nothing. Errors: kBusy, kSystem.
 Result<bool> remove_isolation();

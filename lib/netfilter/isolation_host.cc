@@ -17,7 +17,6 @@ namespace {
 // As in nftables.cc: the limit is for programs that rewrite their own tables all the time.
 constexpr int kMaxRounds = 200;
 
-constexpr const char* kOwnLinks = "sl";
 constexpr const char* kOpenSet = "isolation-open";
 constexpr const char* kPrerouting = "isolation-prerouting";
 constexpr const char* kInput = "isolation-input";

@@ -17,6 +17,9 @@ namespace slicer::netfilter {
 /// The host's ends of isolated attachments are called so (cni::Attachment's role 's'); nothing else may be.
 inline constexpr const char* kIsolatedLinks = "sls";
 
+/// No other link's name begins so: docs/contract.md.
+inline constexpr const char* kOwnLinks = "sl";
+
 /// What forwarding is opened for.
 struct Forward {
   std::string bridge = {};               ///< host interface; empty: by subnet alone (a routed network: ptp)

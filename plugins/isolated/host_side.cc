@@ -2,6 +2,8 @@
 
 #include <fmt/core.h>
 
+#include <utility>
+
 #include "lib/base/log.h"
 #include "lib/cni/repeated.h"
 #include "lib/net/guest_bridge.h"
@@ -33,6 +35,19 @@ Result<bool> has_attachments(Call& call, bool everything) {
 
 void tell_of_loss(const Call& call, const netfilter::LossWatch& watch) {
   if (watch.lost) log_line(netfilter::loss_text(call.attachment.network));
+}
+
+/// The network is new here: is there a way out for its VMs?
+Result<void> tell_of_closed_way(Call& call) {
+  const std::optional<int> device = TRY(net::find_default_device(call.host, kFamily));
+  if (!device) return {};
+  const std::optional<net::Link> link = TRY(net::find_link(call.host, *device));
+  if (!link || !TRY(netfilter::is_closed_to_isolated(link->name))) return {};
+  log_line(
+      fmt::format("VMs of network '{}' have no way out: the host's default route leaves by '{}', which is a bridge "
+                  "of VMs or called sl…, and closed to isolated ones; give slicer-bridge a bridge of its own",
+                  call.attachment.network, link->name));
+  return {};
 }
 
 net::Route guest_route(int device, const addr::Ip& guest) {
@@ -77,6 +92,10 @@ Result<void> ensure_network_rules(Call& call, const addr::Cidr& range) {
   TRY(net::ensure_forwarding(nullptr, kFamily, net::kSysctlFile));
   if (!call.config.ip_masq) return {};
   netfilter::LossWatch watch;  // other attachments have links before they have masquerade
+  bool told = false;
+  watch.before_write = [&call, &told]() -> Result<void> {
+    return std::exchange(told, true) ? Result<void>() : tell_of_closed_way(call);
+  };
   TRY(masquerade_backend(call)->ensure_watched(network_rules(call, range),
                                                cni::is_repeated(call.request.conf) ? nullptr : &watch));
   tell_of_loss(call, watch);

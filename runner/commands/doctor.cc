@@ -32,7 +32,7 @@ Findings examine(const Settings& settings) {
   doctor::check_firewalls(networks, findings);
   doctor::check_lan_ports(networks, findings);
   doctor::check_shared_bridges(findings);
-  doctor::check_isolation(findings);
+  doctor::check_isolation(networks, findings);
   doctor::check_network_rules(settings, findings);
   doctor::check_link_managers(settings, networks, findings);
   doctor::check_pools(settings, networks, findings);

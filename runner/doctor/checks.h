@@ -32,8 +32,8 @@ void check_firewalls(const std::vector<CheckedNetwork>& networks, Findings& find
 void check_lan_ports(const std::vector<CheckedNetwork>& networks, Findings& findings);
 /// Bridges of networks with different lists.
 void check_shared_bridges(Findings& findings);
-/// The host's rules of isolated networks, while there is an isolated VM.
-void check_isolation(Findings& findings);
+/// The host's rules of isolated networks, while there is an isolated VM; and whether they have a way out.
+void check_isolation(const std::vector<CheckedNetwork>& networks, Findings& findings);
 /// What each network with attachments has in the packet filter (masquerade, lists), by CHECK of one of them.
 void check_network_rules(const Settings& settings, Findings& findings);
 /// systemd-networkd and NetworkManager; beside `networks` those of host groups that have VMs.

@@ -385,3 +385,31 @@ TEST_CASE("doctor: the rules of isolated networks are looked at while there is a
   REQUIRE(call_plugin("slicer-isolated", conf, {.container_id = "vm-2", .netns = next.path(), .ifname = "tap0"}).ok());
   CHECK(Report().of("isolation").starts_with("ok: "));
 }
+
+TEST_CASE(
+    "doctor: a default route by a bridge of VMs, which isolated ones have no way out by, and their ADD tells too") {
+  const OneNetwork host;
+  const Json conf = {{"cniVersion", "1.1.0"}, {"name", "sandbox"}, {"type", "slicer-isolated"}};
+  const Netns box("box");
+  const Netns next("next");
+  const auto add = [&](const Json& network, const Netns& netns) {
+    return call_plugin("slicer-isolated", network,
+                       {.container_id = netns.name(), .netns = netns.path(), .ifname = "tap0"});
+  };
+  attach({.name = "demo-1"});
+  (void)must("ip addr add 192.0.2.2/24 dev slicer0");
+  CHECK(Report().of("isolation").starts_with("ok: "));
+  (void)must("ip route add default via 192.0.2.1 dev slicer0");
+  CHECK(Report().of("isolation").starts_with("ok: "));  // no isolated network
+  const Answer first = add(conf, box);
+  INFO(first.text());
+  CHECK(first.ok());
+  CHECK(contains(first.err, "VMs of network 'sandbox' have no way out: the host's default route leaves by 'slicer0'"));
+  CHECK(add(conf, next).err == "");
+  const Report report;
+  CHECK(contains(report.of("isolation"),
+                 "fail: isolated VMs have no way out: the host's default route leaves by 'slicer0'"));
+  CHECK(contains(report.of("isolation"), "(give slicer-bridge a bridge of its own"));
+  (void)must("ip route del default");
+  CHECK(Report().of("isolation").starts_with("ok: "));
+}
