@@ -102,10 +102,11 @@ Result<Standing> survey(NftSession& session) {
     (void)ask_chain(question, {.family = kInet, .table = kTable, .chain = chain.name});
   const uint32_t bridges = ask_set(question, kTable, kBridgesSet);
   const uint32_t open = ask_set(question, kTable, kOpenSet);
-  (void)ask_table_rules(question, kTable);
-  const Answers answers = TRY(session.ask(question, [&](uint32_t number, const nlmsghdr* message) {
+  const auto take_set = [&](uint32_t number, const nlmsghdr* message) {
     if (number == bridges && is_set_answer(message)) standing.bridges_set = true;
     if (number == open && is_set_answer(message)) standing.open_set = true;
+  };
+  const auto take = [&](const nlmsghdr* message) {
     switch (kind_of(message)) {
       case AnswerKind::kGeneration:
         standing.generation = read_generation(message);
@@ -119,8 +120,20 @@ Result<Standing> survey(NftSession& session) {
       default:
         break;
     }
-  }));
-  standing.interrupted = answers.interrupted;
+  };
+  // Chain by chain: networks with lists may have hundreds of rules in this table. A dump ends a question.
+  bool first = true;
+  for (const IsolationChain& chain : chains()) {
+    MessageBuffer rules;
+    MessageBuffer& now = first ? question : rules;
+    (void)ask_rules(now, {.family = kInet, .table = kTable, .chain = chain.name});
+    const Answers answers = TRY(session.ask(now, [&](uint32_t number, const nlmsghdr* message) {
+      if (first) take_set(number, message);
+      take(message);
+    }));
+    standing.interrupted = standing.interrupted || answers.interrupted;
+    first = false;
+  }
   return standing;
 }
 
