@@ -169,8 +169,9 @@ std::string text_of(const Inspection& vm) {
       {"mac", or_dash(record.mac)},
       {"links", links_text(vm.path)},
       {"policy", policy_text(vm)},
-      {"machine", fmt::format("{}, {}, {} vCPU, {} MiB", record.hypervisor_name, record.accelerator, record.vcpus,
-                              record.ram_mib)},
+      {"machine",
+       fmt::format("{}{}, {}, {} vCPU, {} MiB", record.hypervisor_name, is_jailed(record) ? " by its jailer" : "",
+                   record.accelerator, record.vcpus, record.ram_mib)},
       {"disk", disk_text(vm)},
       {"process", process_text(vm.view)},
       {"supervisor", record.supervisor.pid == 0 ? "-" : fmt::format("pid {}", record.supervisor.pid)}};

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -67,6 +68,14 @@ void add_cgroup(const Machine& machine, std::vector<std::string>& argv) {
   if (!group) return log_line(group.error().message + ": the VM has none of its own, ignoring");
   // Without --cgroup it moves itself to the parent that is there: docs/jailer.md.
   argv.insert(argv.end(), {"--cgroup-version", "2", "--parent-cgroup", *group});
+}
+
+// Its own default would raise a lower limit, for which it has no right.
+void add_descriptor_limit(std::vector<std::string>& argv) {
+  constexpr rlim_t kDefault = 2048;
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_max >= kDefault) return;
+  argv.insert(argv.end(), {"--resource-limit", fmt::format("no-file={}", limit.rlim_max)});
 }
 
 Result<bool> is_own_netns(int netns) {
@@ -150,12 +159,13 @@ Result<void> add_jailer(const Machine& machine, const GivenFiles& files, const J
                "--chroot-base-dir",
                jail.base};
   // Not --new-pid-ns, which would hide the process from its supervisor: it is in a ProcessCell. Not --daemonize: the
-  // serial line is its terminal. No --resource-limit: 2048 descriptors are its default, and a file's size is a disk's.
+  // serial line is its terminal. Of --resource-limit no "fsize": it would be a disk's.
   if (!TRY(is_own_netns(machine.nic.netns.get()))) {
     jail.netns = machine.nic.netns.get();
     jail.netns_path = jail.base + "/netns";
     spec.argv.insert(spec.argv.end(), {"--netns", jail.netns_path});
   }
+  add_descriptor_limit(spec.argv);
   add_cgroup(machine, spec.argv);
   spec.argv.emplace_back("--");
   spec.argv.insert(spec.argv.end(), content.arguments.begin(), content.arguments.end());

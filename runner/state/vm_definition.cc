@@ -257,6 +257,11 @@ VmRecord stopped_record(const VmDefinition& vm) {
   return record;
 }
 
+bool is_jailed(const VmRecord& record) {
+  const auto found = record.definition.find("jailer");
+  return found != record.definition.end() && found->is_boolean() && found->get<bool>();
+}
+
 Result<VmDefinition> definition_of(const VmRecord& record) {
   VmDefinition vm = TRY(parse_definition(record.definition).context("VM '" + record.name + "': how it was made"));
   vm.conflist = record.conflist;

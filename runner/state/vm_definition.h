@@ -99,6 +99,8 @@ Result<void> remove_kept(const Settings& settings, const std::string& name);
 
 /// What commands show of a kept VM that does not run: phase kStopped, no addresses.
 VmRecord stopped_record(const VmDefinition& definition);
+/// Whether a VM that runs, or ran, was started through its hypervisor's jailer.
+bool is_jailed(const VmRecord& record);
 /// The definition of a VM that ran, from its record. Error: kDecode (made by an older version: it has none).
 Result<VmDefinition> definition_of(const VmRecord& record);
 

@@ -41,7 +41,7 @@ Result<void> delete_files(const Settings& settings, const std::string& name) {
 
 Result<void> remove_vm(const Settings& settings, const VmRecord& record, const VmLock& /*lock*/) {
   TRY(kill_process(record.hypervisor));
-  if (record.definition.value("jailer", false)) TRY(delete_vm_cgroup(record.name));
+  if (is_jailed(record)) TRY(delete_vm_cgroup(record.name));
   TRY(detach(settings, record));
   return delete_files(settings, record.name);
 }

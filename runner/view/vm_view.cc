@@ -110,6 +110,7 @@ cni::Json vm_json(const VmView& view) {
                     {"linkGone", record.link_gone},
                     {"netns", record.placement == Placement::kHost ? "" : record.netns},
                     {"hypervisor", record.hypervisor_name},
+                    {"jailer", is_jailed(record)},
                     {"accelerator", record.accelerator},
                     {"vcpus", record.vcpus},
                     {"ramMb", record.ram_mib},

@@ -207,6 +207,36 @@ TEST_CASE("jailer: Firecracker by another name and a link, in a folder without d
   CHECK(VmmHost::leftovers() == "");
 }
 
+TEST_CASE("jailer: doctor, list and inspect tell of it, and a low limit of descriptors stays") {
+  SLICER_NEEDS_KVM_DEVICE();
+  const JailHost host;
+  const std::string found = Runner::run("doctor").out;
+  const bool told =
+      found.find("jailer of the same release is there, /run/vmm/firecracker/jailer") != std::string::npos ||
+      found.find("a jailer is there, /run/vmm/firecracker/jailer, but no cgroup v2") != std::string::npos;
+  CHECK_MESSAGE(told, found);
+  install_stand_in("stand_in_jailer", JailHost::kJailer, "1.7.0");
+  CHECK(Runner::run("doctor").out.find("is jailer 1.7, but ") != std::string::npos);
+  install_stand_in("stand_in_jailer", JailHost::kJailer, "1.16.0");
+
+  std::string script = "ulimit -n 500; exec";
+  for (const std::string& word :
+       Runner::argv("vm new v --network private --ram-mb 64 --hypervisor firecracker --jailer "
+                    "--kernel " +
+                    std::string(VmmHost::kKernel)))
+    script += " " + word;
+  const Outcome started = run({"sh", "-c", script});
+  INFO(started.err);
+  REQUIRE(started.ok());
+  CHECK(contents(proc("limits")).find("Max open files            500                  500 ") != std::string::npos);
+  CHECK(Runner::vm("v")["jailer"] == true);
+  CHECK(Runner::run("inspect v").out.find("firecracker by its jailer, kvm, 1 vCPU, 64 MiB") != std::string::npos);
+  CHECK(Runner::run("vm rm v").ok());
+  REQUIRE(VmmHost::start("firecracker", "private").ok());
+  CHECK(Runner::vm("v")["jailer"] == false);
+  CHECK(Runner::run("vm rm v").ok());
+}
+
 TEST_CASE("jailer: a host group says so, its VM has a cgroup of its own with limits, and ends with it") {
   SLICER_NEEDS_KVM_DEVICE();
   const JailHost host;

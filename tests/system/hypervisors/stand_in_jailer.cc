@@ -81,7 +81,7 @@ Order read_order(int argc, char** argv) {
     if (known == kKnown.end())
       give_up("Failed to parse arguments: Found argument '" + word +
               "' which wasn't expected, or isn't valid in this context.");
-    if (known->second == Takes::kMany) give_up("this stand-in has no --" + known->first);
+    if (known->first == "cgroup") give_up("this stand-in has no --cgroup");
     if (order.has(known->first))
       give_up("Failed to parse arguments: The argument '" + word + "' was provided more than once.");
     std::string& value = order.options[known->first];
@@ -194,6 +194,18 @@ void make_device(const char* path, unsigned minor, unsigned major, const Plan& p
   check(chown(path, plan.uid, plan.gid) == 0, std::string("Failed to change owner for ") + path);
 }
 
+void limit_descriptors(const Order& order) {
+  constexpr std::string_view kFront = "no-file=";
+  rlim_t most = 2048;
+  if (order.has("resource-limit")) {
+    const std::string& text = order.get("resource-limit");
+    if (!text.starts_with(kFront)) give_up("Invalid resource argument: " + text);
+    most = std::stoul(text.substr(kFront.size()));
+  }
+  const rlimit files{.rlim_cur = most, .rlim_max = most};
+  check(setrlimit(RLIMIT_NOFILE, &files) == 0, "Failed to set limit for resource");
+}
+
 std::string fault_beside(const std::string& program) {
   std::ifstream file(program.substr(0, program.rfind('/')) + "/fault");
   std::string word;
@@ -232,8 +244,7 @@ std::string fault_beside(const std::string& program) {
     check(setns(netns, CLONE_NEWNET) == 0, "Failed to join network namespace: netns");
     (void)close(netns);
   }
-  const rlimit files{.rlim_cur = 2048, .rlim_max = 2048};
-  check(setrlimit(RLIMIT_NOFILE, &files) == 0, "Failed to set limit for resource");
+  limit_descriptors(order);
   change_root(plan.root);
   for (const char* folder : {"/", "/dev", "/dev/net", "/run"}) make_folder(folder, plan);
   make_device("/dev/net/tun", 200, 10, plan);
