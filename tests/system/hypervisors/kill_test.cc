@@ -10,7 +10,7 @@
 namespace slicer::test {
 namespace {
 
-constexpr RunOptions kPatient{.deadline = std::chrono::seconds(60)};
+RunOptions patient() { return {.deadline = std::chrono::seconds(60)}; }
 constexpr long kRounds = 10;
 
 std::vector<std::string> whole_life() {
@@ -41,13 +41,13 @@ TEST_CASE("jailer: killed at any moment with all its processes, gc leaves nothin
   const VmmHost host;
   const OwnCgroup cgroup;
   install_stand_in("stand_in_jailer", "/run/vmm/firecracker/jailer", "1.16.0");
-  const KillOutcome whole = run_killed_at(whole_life(), kPatient, 0);
+  const KillOutcome whole = run_killed_at(whole_life(), patient(), 0);
   INFO(whole.outcome.err);
   REQUIRE(whole.outcome.ok());
   const long step = whole.syscalls / kRounds;
   for (long nth = step; nth < whole.syscalls; nth += step) {
     CAPTURE(nth);
-    (void)run_killed_at(whole_life(), kPatient, nth);
+    (void)run_killed_at(whole_life(), patient(), nth);
     check_cleaned_up(cgroup);
   }
 }
@@ -57,13 +57,13 @@ TEST_CASE("jailer: the supervisor, the jail's first process or the jailer's begi
   const VmmHost host;
   const OwnCgroup cgroup;
   install_stand_in("stand_in_jailer", "/run/vmm/firecracker/jailer", "1.16.0");
-  const KillOutcome whole = run_child_killed_at(whole_life(), kPatient, 0, "slicer-run");
+  const KillOutcome whole = run_child_killed_at(whole_life(), patient(), 0, "slicer-run");
   INFO(whole.outcome.err);
   REQUIRE(whole.outcome.ok());
   const long step = whole.syscalls / kRounds;
   for (long nth = step; nth < whole.syscalls; nth += step) {
     CAPTURE(nth);
-    const KillOutcome killed = run_child_killed_at(whole_life(), kPatient, nth, "slicer-run");
+    const KillOutcome killed = run_child_killed_at(whole_life(), patient(), nth, "slicer-run");
     INFO(killed.outcome.err);
     CHECK(killed.outcome.exit_code < 128);
     check_cleaned_up(cgroup);
