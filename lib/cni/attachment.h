@@ -17,7 +17,8 @@ struct Attachment {
 
   /// "sl" + role + 4 characters of the network's hash + 8 of the attachment's: 15 characters, IFNAMSIZ's most.
   /// Roles in use: 'v' the host end of a veth, 'x' the other end of a veth behind tc, 'g' the port of a VLAN's gateway,
-  /// 's' the host end of an isolated attachment (rules select by it: lib/netfilter/isolation.h), 'u' its other end.
+  /// 's' the host end of an isolated attachment (rules select by it: lib/netfilter/isolation.h), 'u' its other end,
+  /// 'i' the ifb of a limited rate.
   [[nodiscard]] std::string kernel_name(char role) const;
   /// "sl" + role + the network's 4 characters: what all of a network's links of that role begin with.
   [[nodiscard]] std::string kernel_name_prefix(char role) const;

@@ -18,6 +18,7 @@ namespace slicer::net {
 /// The order of our filters on a link: the guard decides before the redirect takes the frame away.
 inline constexpr uint16_t kGuardPriority = 1;
 inline constexpr uint16_t kRedirectPriority = 2;
+inline constexpr uint16_t kDetourPriority = 3;
 
 /// Where a filter stands.
 struct FilterPlace {

@@ -25,4 +25,10 @@ Result<std::optional<Redirect>> find_redirect(RouteSocket& ns, int from);
 /// with its link, too; not with the link that it sends to.)
 Result<void> delete_redirect(RouteSocket& ns, int from);
 
+/// Everything that `index` receives goes by way of the ifb `ifb`, and from there on as if `index` had received it.
+/// Behind a guard, too, and beside no redirect. Errors: as those of ensure_redirect_pair().
+Result<void> ensure_detour(RouteSocket& ns, int index, int ifb);
+/// Whether it does.
+Result<bool> has_detour(RouteSocket& ns, int index, int ifb);
+
 }  // namespace slicer::net
