@@ -176,6 +176,7 @@ Result<Config> parse_config(const cni::NetConf& conf, const cni::Environment& en
   config.trunk = TRY(parse_trunk(raw));
   config.preserve_default_vlan = TRY(cni::bool_field(raw, "preserveDefaultVlan", true));
   config.dns = TRY(cni::guest_dns_field(raw));
+  config.bandwidth = TRY(cni::bandwidth_fields(conf));
   config.mac = TRY(cni::requested_mac(conf, env));
   TRY(parse_guards(raw, config));
   config.owner = TRY(cni::parse_tap_owner(raw, env));

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "lib/addr/mac.h"
+#include "lib/cni/bandwidth.h"
 #include "lib/cni/plugin_main.h"
 #include "lib/cni/tap_owner.h"
 
@@ -46,6 +47,7 @@ struct Config {
   std::vector<VlanRange> trunk = {};         ///< sorted, without overlaps
   bool preserve_default_vlan = true;
   cni::Dns dns = {};
+  cni::Bandwidth bandwidth = {};
   cni::TapOwner owner = {};
   std::optional<addr::Mac> mac = {};  ///< asked for by the call
 

@@ -10,6 +10,7 @@
 #include "lib/net/route.h"
 #include "lib/net/sysctl.h"
 #include "plugins/bridge/host_veth.h"
+#include "plugins/bridge/rate.h"
 #include "plugins/bridge/taken_over.h"
 
 namespace slicer::bridge {
@@ -55,6 +56,7 @@ Result<Attached> add_container_veth(Call& call, const Bridge& bridge, const Gues
       TRY(add_host_veth(call, bridge, {.name = call.attachment.ifname, .mac = guest.mac}, guest.mtu_bytes, undo));
   TRY(attach_guest(call, bridge, veth.index, guest, undo));
   TRY(guard_guest(call.host, veth.index, call.config, guest));
+  TRY(limit_port(call, veth.index, guest.mtu_bytes, undo));
   const int device = TRY(net::get_link_index(call.sandbox->routes, call.attachment.ifname));
   if (!call.config.disable_container_interface) TRY(configure(call, device, planned));
   Attached attached{.guest = 2};
@@ -91,6 +93,7 @@ Result<void> check_container_veth(Call& call, const Bridge& bridge, const GuestP
     return check_host_port(taken->host_end, bridge, call.config.bridge);
   const net::Link veth = TRY(check_host_veth(call, bridge));
   TRY(check_guard(call.host, veth, call.config, guest));
+  TRY(check_port_limit(call, veth));
   return check_guest(call, bridge, veth.index, guest);
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include "lib/net/tap.h"
+#include "plugins/bridge/rate.h"
 
 namespace slicer::bridge {
 namespace {
@@ -37,6 +38,7 @@ Result<Attached> add_host_tap(Call& call, const Bridge& bridge, const GuestPlan&
   undo.push("delete tap", [&call, index] { return net::delete_link(call.host, index, net::DeleteWait::kNotice); });
   TRY(attach_guest(call, bridge, index, guest, undo));
   TRY(guard_guest(call.host, index, call.config, guest));
+  TRY(limit_port(call, index, guest.mtu_bytes, undo));
   Attached attached;
   attached.interfaces.push_back({.name = call.config.bridge, .mac = bridge.mac.text(), .mtu = bridge.mtu_bytes});
   append_tap_entries(
@@ -63,7 +65,8 @@ Result<void> check_host_tap(Call& call, const Bridge& bridge, const GuestPlan& g
   if (link->master != bridge.index)
     return std::unexpected(mismatch(call, fmt::format("it is no port of bridge '{}'", call.config.bridge)));
   TRY(check_guest(call, bridge, link->index, guest));
-  return check_guard(call.host, *link, call.config, guest);
+  TRY(check_guard(call.host, *link, call.config, guest));
+  return check_port_limit(call, *link);
 }
 
 Result<void> delete_host_tap(Call& call) {

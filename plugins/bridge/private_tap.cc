@@ -5,6 +5,7 @@
 #include "lib/net/tap.h"
 #include "lib/net/tc_redirect.h"
 #include "plugins/bridge/host_veth.h"
+#include "plugins/bridge/rate.h"
 
 namespace slicer::bridge {
 namespace {
@@ -49,6 +50,7 @@ Result<Attached> add_private_tap(Call& call, const Bridge& bridge, const GuestPl
   undo.push("delete tap", [&sandbox, tap] { return net::delete_link(sandbox.routes, tap, net::DeleteWait::kNotice); });
   TRY(guard_guest(sandbox.routes, tap, call.config, guest));
   TRY(net::ensure_redirect_pair(sandbox.routes, inner, tap));
+  TRY(limit_inside(call, {.tap = tap, .inner = inner}, guest.mtu_bytes));
   TRY(attach_guest(call, bridge, veth.index, guest, undo));
   Attached attached;
   attached.interfaces.push_back({.name = call.config.bridge, .mac = bridge.mac.text(), .mtu = bridge.mtu_bytes});
@@ -75,6 +77,7 @@ Result<void> check_private_tap(Call& call, const Bridge& bridge, const GuestPlan
   if (!joined)
     return std::unexpected(mismatch(call, tap->name, fmt::format("no redirection to and from '{}'", inner_name)));
   TRY(check_guard(inside, *tap, call.config, guest));
+  TRY(check_inside_limit(call, {.tap = tap->index, .inner = inner->index}, tap->mtu_bytes));
   const net::Link veth = TRY(check_host_veth(call, bridge));
   return check_guest(call, bridge, veth.index, guest);
 }

@@ -7,6 +7,7 @@
 #include "lib/net/bridge_port.h"
 #include "plugins/bridge/host_tap.h"
 #include "plugins/bridge/host_veth.h"
+#include "plugins/bridge/rate.h"
 #include "plugins/bridge/taken_over.h"
 #include "plugins/bridge/verbs.h"
 
@@ -24,14 +25,15 @@ Result<void> delete_dead_neighbours(Call& call) {
 /// Whether GC may remove the link: an attachment of this network made it, and the runtime does not know that one.
 bool is_stale(const net::Link& link, const cni::Attachment& network, const std::vector<cni::ValidAttachment>& valid) {
   const bool named = link.alias.starts_with(network.alias_prefix());
-  // A process killed after a veth's creating message has not set the alias: its name alone says whose it is.
-  const bool unnamed =
-      link.alias.empty() && link.kind == "veth" && link.name.starts_with(network.kernel_name_prefix('v'));
+  // A process killed after the creating message of a veth or an ifb has not set the alias: its name alone says whose.
+  const char role = link.kind == "ifb" ? 'i' : 'v';
+  const bool unnamed = link.alias.empty() && (link.kind == "veth" || link.kind == "ifb") &&
+                       link.name.starts_with(network.kernel_name_prefix(role));
   if (!named && !unnamed) return false;
   return std::none_of(valid.begin(), valid.end(), [&](const cni::ValidAttachment& one) {
     const cni::Attachment attachment{
         .network = network.network, .container_id = one.container_id, .ifname = one.ifname};
-    return named ? link.alias == attachment.alias() : link.name == attachment.kernel_name('v');
+    return named ? link.alias == attachment.alias() : link.name == attachment.kernel_name(role);
   });
 }
 
@@ -57,6 +59,7 @@ Result<void> del(const cni::Request& request) {
   steps.take(delete_inside(call));
   steps.take(delete_host_end(call));
   steps.take(delete_host_tap(call));
+  steps.take(delete_ifb(call));
   steps.take(delete_taken_over(call));
   steps.take(delete_dead_neighbours(call));
   steps.take(ipam::del(request));

@@ -98,6 +98,7 @@ Result<Config> parse_config(const cni::NetConf& conf, const cni::Environment& en
   config.ip_masq = TRY(cni::bool_field(raw, "ipMasq", true));
   TRY(parse_backends(raw, config));
   config.dns = TRY(cni::guest_dns_field(raw));
+  config.bandwidth = TRY(cni::bandwidth_fields(conf));
   config.mac = TRY(cni::requested_mac(conf, env));
   TRY(refuse_without_guard(raw));
   config.owner = TRY(cni::parse_tap_owner(raw, env));

@@ -7,6 +7,7 @@
 
 #include "lib/addr/ip.h"
 #include "lib/addr/mac.h"
+#include "lib/cni/bandwidth.h"
 #include "lib/cni/plugin_main.h"
 #include "lib/cni/tap_owner.h"
 #include "lib/netfilter/backend.h"
@@ -25,6 +26,7 @@ struct Config {
   netfilter::BackendName backend = netfilter::BackendName::kAuto;
   netfilter::BackendName masq_backend = netfilter::BackendName::kAuto;
   cni::Dns dns = {};
+  cni::Bandwidth bandwidth = {};
   cni::TapOwner owner = {};
   std::optional<addr::Mac> mac = {};  ///< asked for by the call
   /// The "ipam" section to call IPAM with, completed; only "subnet" is missing when IPAM is ours.

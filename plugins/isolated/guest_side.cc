@@ -12,6 +12,7 @@
 #include "lib/net/tap.h"
 #include "lib/net/tc_guard.h"
 #include "plugins/isolated/blocks.h"
+#include "plugins/isolated/rate.h"
 
 namespace slicer::isolated {
 namespace {
@@ -73,6 +74,7 @@ Result<int> raise_uplink(Call& call, const HostEnd& end) {
   TRY(net::set_link(inside, uplink, {.no_ipv6_link_local = true, .ipv4_forwarding = true}));
   TRY(net::set_link(inside, uplink, {.up = true}));
   TRY(net::ensure_neighbour(inside, {.device = uplink, .ip = next_hop(), .mac = end.mac}));
+  TRY(limit_egress(call, uplink));
   return uplink;
 }
 
@@ -98,6 +100,7 @@ Result<int> add_tap(Call& call, const GuestPlan& guest) {
                                        .ipv4_forwarding = true}));
   const auto complete = [&]() -> Result<void> {
     TRY(net::ensure_guard(inside, tap, guard_of(guest)));
+    TRY(limit_ingress(call, tap));
     (void)TRY(net::ensure_address(inside, tap, {.address = gateway_address(guest)}));
     return net::ensure_neighbour(inside, {.device = tap, .ip = guest.ip, .mac = guest.mac});
   };
@@ -124,7 +127,7 @@ Result<void> check_tap(Call& call, const GuestPlan& guest) {
   const std::optional<net::Neighbour> entry = TRY(net::find_neighbour(inside, tap->index, guest.ip));
   if (!entry || !entry->permanent || entry->mac != guest.mac)
     return mismatch(what, fmt::format("no permanent neighbour entry for '{}'", guest.ip.text()));
-  return {};
+  return check_ingress_limit(call, tap->index);
 }
 
 Result<void> check_uplink(Call& call, const HostEnd& end) {
@@ -138,7 +141,7 @@ Result<void> check_uplink(Call& call, const HostEnd& end) {
   if (!entry || !entry->permanent || entry->mac != end.mac)
     return mismatch(what, "no permanent neighbour entry for the host");
   if (!link->ipv4_forwarding) return mismatch(what, "it does not forward");
-  return {};
+  return check_egress_limit(call, link->index);
 }
 
 }  // namespace

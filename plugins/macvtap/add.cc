@@ -1,6 +1,7 @@
 #include "plugins/macvtap/addresses.h"
 #include "plugins/macvtap/device.h"
 #include "plugins/macvtap/parent.h"
+#include "plugins/macvtap/rate.h"
 #include "plugins/macvtap/verbs.h"
 
 namespace slicer::macvtap {
@@ -46,6 +47,7 @@ Result<cni::CniResult> add(const cni::Request& request) {
   const net::Link device = TRY(add_device(call, parent, undo));
   cni::CniResult addresses = TRY(reserve_addresses(call, device, undo));
   TRY(guard_device(call, device, plan_guest(device, addresses)));
+  TRY(limit_device(call, device, undo));
   undo.commit();
   return result_of(call, device, std::move(addresses));
 }

@@ -82,6 +82,7 @@ Result<Config> parse_config(const cni::NetConf& conf, const cni::Environment& en
   config.mtu_bytes = TRY(parse_mtu(raw));
   config.probe = TRY(cni::bool_field(raw, "probe", true));
   config.dns = TRY(cni::guest_dns_field(raw));
+  config.bandwidth = TRY(cni::bandwidth_fields(conf));
   config.mac = TRY(parse_mac(conf, env));
   TRY(parse_guards(raw, config));
   TRY(check_ipam(raw));

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "lib/addr/mac.h"
+#include "lib/cni/bandwidth.h"
 #include "lib/cni/plugin_main.h"
 #include "lib/net/macvtap.h"
 
@@ -19,6 +20,7 @@ struct Config {
   bool guard_ip = true;    ///< ipspoofchk; never without guard_mac
   bool probe = true;       ///< ask the LAN whether an address is free
   cni::Dns dns = {};
+  cni::Bandwidth bandwidth = {};
   std::optional<addr::Mac> mac = {};  ///< asked for by the call, else by the configuration
 };
 

@@ -7,6 +7,7 @@
 #include "lib/net/netns_find.h"
 #include "lib/net/sysctl.h"
 #include "lib/net/tc_guard.h"
+#include "plugins/macvtap/rate.h"
 
 namespace slicer::macvtap {
 namespace {
@@ -64,9 +65,11 @@ Result<void> check_parent(Call& call, const net::Link& device) {
 
 /// Whether GC may delete it.
 bool is_stale(const net::Link& link, const std::string& network, const std::vector<cni::ValidAttachment>& valid) {
-  return belongs_to(link, network) && std::ranges::none_of(valid, [&](const cni::ValidAttachment& one) {
-           return belongs_to(link, cni::Attachment{network, one.container_id, one.ifname});
-         });
+  if (!belongs_to(link, network) && !is_ifb_of(link, network)) return false;
+  return std::ranges::none_of(valid, [&](const cni::ValidAttachment& one) {
+    const cni::Attachment attachment{network, one.container_id, one.ifname};
+    return belongs_to(link, attachment) || is_ifb_of(link, attachment);
+  });
 }
 
 Result<void> delete_stale_in(const net::Netns& ns, const std::string& network,
@@ -129,7 +132,7 @@ Result<void> check_device(Call& call, const GuestPlan& guest) {
   TRY(check_parent(call, *link));
   if (call.config.guard_mac && !TRY(net::has_guard(call.sandbox->routes, link->index, guard_of(call, guest))))
     return mismatch(fmt::format("anti-spoofing filter on '{}'", link->name), "absent or changed");
-  return {};
+  return check_limit(call, *link);
 }
 
 Result<void> delete_stale_devices(const std::string& network, const std::vector<cni::ValidAttachment>& valid) {

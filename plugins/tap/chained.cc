@@ -7,9 +7,11 @@
 #include "lib/base/log.h"
 #include "lib/base/steps.h"
 #include "lib/base/undo.h"
+#include "lib/net/shaper.h"
 #include "lib/net/tc_redirect.h"
 #include "plugins/tap/device.h"
 #include "plugins/tap/handover.h"
+#include "plugins/tap/rate.h"
 #include "plugins/tap/taken_over.h"
 
 namespace slicer::tap {
@@ -154,6 +156,9 @@ Result<cni::CniResult> add_chained(Call& call, const cni::CniResult& previous) {
   if (!guest) return fail(Kind::kInternal, "hand the interface over: the result has no VM's end");
   TRY(pass_on(call, followed, tap, guard_of(call, followed.mac, guest_addresses(result, guest->guest)), undo));
   if (adopted) TRY(drop_foreign_redirects(call, followed, tap));
+  TRY(limit_pair(
+      call, {.tap = tap.index, .followed = followed.index, .mtu_bytes = tap.mtu_bytes, .adopted = adopted.has_value()},
+      undo));
   undo.commit();
   return result;
 }
@@ -181,7 +186,8 @@ Result<void> check_chained(Call& call, const cni::CniResult& previous, const cni
   }
   Result<void> guarded = check_guard(call, *tap, guard_of(call, followed.mac, guest_addresses(previous, pair.guest)));
   if (!guarded && taken) guarded.error().message += ": tc-redirect-tap made this TAP, without one";
-  return guarded;
+  TRY(std::move(guarded));
+  return check_limits(call, {.tap = tap->index, .followed = followed.index, .mtu_bytes = tap->mtu_bytes});
 }
 
 Result<void> delete_chained(net::RouteSocket& routes, const std::vector<net::Link>& taps,
@@ -198,7 +204,9 @@ Result<void> delete_chained(net::RouteSocket& routes, const std::vector<net::Lin
     // A TAP that somebody deleted leaves a filter that drops everything.
     const bool ours =
         target == 0 || std::ranges::any_of(taps, [&](const net::Link& tap) { return tap.index == target; });
-    if (ours) steps.take(net::delete_redirect(routes, source.index));
+    if (!ours) continue;
+    steps.take(net::delete_send_limit(routes, source.index));  // first: the redirect says that it is ours
+    steps.take(net::delete_redirect(routes, source.index));
   }
   for (const net::Link& tap : taps) steps.take(net::delete_link(routes, tap.index, net::DeleteWait::kNotice));
   return std::move(steps).end();

@@ -65,6 +65,7 @@ Result<Config> parse_config(const cni::NetConf& conf, const cni::Environment& en
   config.asked = TRY(cni::requested_mac(conf, env));
   if (config.asked) config.mac = config.asked;
   config.dns = TRY(cni::guest_dns_field(raw));
+  config.bandwidth = TRY(cni::bandwidth_fields(conf));
   config.owner = TRY(cni::parse_tap_owner(raw, env));
   TRY(parse_guards(raw, config));
   return config;

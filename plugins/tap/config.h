@@ -6,6 +6,7 @@
 #include <string>
 
 #include "lib/addr/mac.h"
+#include "lib/cni/bandwidth.h"
 #include "lib/cni/plugin_main.h"
 #include "lib/cni/tap_owner.h"
 
@@ -23,6 +24,7 @@ struct Config {
   std::optional<addr::Mac> mac = {};    ///< of a plain TAP: asked for by the call, else the key
   std::optional<addr::Mac> asked = {};  ///< asked for by the call alone
   cni::Dns dns = {};
+  cni::Bandwidth bandwidth = {};  ///< of a TAP that follows an interface
   cni::TapOwner owner = {};
 };
 

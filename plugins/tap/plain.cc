@@ -16,6 +16,14 @@ constexpr int kTapEntry = 0;
 
 addr::Mac guest_mac(const Call& call) { return call.attachment.guest_mac(cni::machine_id()); }
 
+/// A first plugin's TAP has no other end that could hold back what comes from it.
+Result<void> refuse_limits(const Call& call) {
+  if (!call.config.bandwidth.limits()) return {};
+  return fail(Kind::kUnsupportedField,
+              "\"bandwidth\" is for a TAP behind another plugin's interface, not for the first",
+              "use slicer-bridge, slicer-isolated or slicer-macvtap; or leave it out");
+}
+
 /// The label of a TAP is that of the process that makes it; ours has no other to become.
 Result<void> refuse_label(const Call& call) {
   if (call.config.selinux_context.empty()) return {};
@@ -71,6 +79,7 @@ cni::CniResult result_of(const Call& call, const net::Link& tap, cni::CniResult 
 
 Result<cni::CniResult> add_plain(Call& call) {
   TRY(refuse_label(call));
+  TRY(refuse_limits(call));
   TRY(lock_sandbox(call));
   Undo undo;
   const int bridge = TRY(find_bridge(call));

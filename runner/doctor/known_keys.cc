@@ -14,7 +14,7 @@ using Keys = std::span<const std::string_view>;
 // Of every plugin (CNI SPEC.md, "Network configuration format", and what libcni puts there).
 constexpr std::array<std::string_view, 10> kGeneral = {"cniVersion", "name", "type", "args",         "runtimeConfig",
                                                        "prevResult", "ipam", "dns",  "capabilities", "ipMasq"};
-constexpr std::array<std::string_view, 21> kBridge = {"bridge",
+constexpr std::array<std::string_view, 25> kBridge = {"bridge",
                                                       "isGateway",
                                                       "isDefaultGateway",
                                                       "forceAddress",
@@ -34,13 +34,20 @@ constexpr std::array<std::string_view, 21> kBridge = {"bridge",
                                                       "device",
                                                       "owner",
                                                       "group",
-                                                      "dns"};
-constexpr std::array<std::string_view, 10> kIsolated = {"range", "mtu",   "backend",     "ipMasq",     "ipMasqBackend",
-                                                        "owner", "group", "macspoofchk", "ipspoofchk", "dns"};
-constexpr std::array<std::string_view, 8> kMacvtap = {"parent",      "mode",       "mtu",   "mac",
-                                                      "macspoofchk", "ipspoofchk", "probe", "dns"};
-constexpr std::array<std::string_view, 10> kTap = {
-    "mtu", "multiQueue", "owner", "group", "macspoofchk", "ipspoofchk", "mac", "bridge", "selinuxContext", "dns"};
+                                                      "dns",
+                                                      "ingressRate",
+                                                      "ingressBurst",
+                                                      "egressRate",
+                                                      "egressBurst"};
+constexpr std::array<std::string_view, 14> kIsolated = {
+    "range",       "mtu",        "backend", "ipMasq",      "ipMasqBackend", "owner",      "group",
+    "macspoofchk", "ipspoofchk", "dns",     "ingressRate", "ingressBurst",  "egressRate", "egressBurst"};
+constexpr std::array<std::string_view, 12> kMacvtap = {"parent",      "mode",         "mtu",        "mac",
+                                                       "macspoofchk", "ipspoofchk",   "probe",      "dns",
+                                                       "ingressRate", "ingressBurst", "egressRate", "egressBurst"};
+constexpr std::array<std::string_view, 14> kTap = {
+    "mtu",    "multiQueue",     "owner", "group",       "macspoofchk",  "ipspoofchk", "mac",
+    "bridge", "selinuxContext", "dns",   "ingressRate", "ingressBurst", "egressRate", "egressBurst"};
 constexpr std::array<std::string_view, 8> kFirewall = {
     "backend", "drop", "allow", "default", "log", "ingressPolicy", "iptablesAdminChainName", "firewalldZone"};
 constexpr std::array<std::string_view, 11> kIpam = {"subnet", "rangeStart", "rangeEnd",  "gateway",
