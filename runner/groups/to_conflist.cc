@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "runner/hypervisor/kinds.h"
+
 namespace slicer::runner {
 namespace {
 
@@ -26,6 +28,12 @@ Json ipam_json(const GroupNetwork& network) {
   return ipam;
 }
 
+// A hypervisor that limits by itself is not to be limited twice.
+void add_bandwidth(const HostGroup& group, Json& plugin) {
+  const Result<const HypervisorKind*> kind = find_hypervisor_kind(group.hypervisor);
+  if (group.bandwidth && !(kind && (*kind)->limits_rate)) plugin["capabilities"]["bandwidth"] = true;
+}
+
 Json bridge_json(const HostGroup& group) {
   Json plugin = {{"type", "slicer-bridge"},
                  {"bridge", group.network->bridge},
@@ -35,6 +43,7 @@ Json bridge_json(const HostGroup& group) {
                  {"ipam", ipam_json(*group.network)}};
   if (group.network->mtu_bytes != 0) plugin["mtu"] = group.network->mtu_bytes;
   add_dns(group, plugin);
+  add_bandwidth(group, plugin);
   return plugin;
 }
 
@@ -43,6 +52,7 @@ Json isolated_json(const HostGroup& group) {
   if (group.network->isolated_range) plugin["range"] = group.network->isolated_range->text();
   if (group.network->mtu_bytes != 0) plugin["mtu"] = group.network->mtu_bytes;
   add_dns(group, plugin);
+  add_bandwidth(group, plugin);
   return plugin;
 }
 
@@ -50,6 +60,7 @@ Json macvtap_json(const HostGroup& group) {
   Json plugin = {{"type", "slicer-macvtap"}, {"capabilities", {{"mac", true}}}};
   if (!group.network->parent.empty()) plugin["parent"] = group.network->parent;
   if (group.network->mtu_bytes != 0) plugin["mtu"] = group.network->mtu_bytes;
+  add_bandwidth(group, plugin);
   if (group.network->uses_dhcp()) return plugin;
   plugin["capabilities"]["ips"] = true;
   plugin["ipam"] = ipam_json(*group.network);
@@ -72,15 +83,8 @@ Result<void> check_list(const HostGroup& group, const char* key, size_t size, un
               fmt::format("write more of \"{}\" in the group's file", key));
 }
 
-// The names are CNI's (CONVENTIONS.md). Upstream's plugin of that name finds the host's end of a veth pair: for the
-// TAPs of our own plugins there is none.
-Result<Json> bandwidth_json(const HostGroup& group) {
-  if (group.network)
-    return fail(Kind::kUnsupportedField,
-                fmt::format("host group '{}': \"bandwidth\" with a section \"network\": upstream's plugin limits veth "
-                            "pairs only, and these VMs have none",
-                            group.name),
-                "use a network of the CNI folder, by network_name, whose chain takes the capability");
+// The names are CNI's (CONVENTIONS.md).
+Json bandwidth_json(const HostGroup& group) {
   Json json = Json::object();
   if (group.bandwidth->ingress_rate != 0) {
     json["ingressRate"] = group.bandwidth->ingress_rate;
@@ -146,7 +150,7 @@ Result<cni::Json> group_capabilities(const HostGroup& group, unsigned number) {
     TRY(check_list(group, "mac", group.macs.size(), number));
     capabilities["mac"] = group.macs[number - 1].text();
   }
-  if (group.bandwidth) capabilities["bandwidth"] = TRY(bandwidth_json(group));
+  if (group.bandwidth) capabilities["bandwidth"] = bandwidth_json(group);
   return capabilities;
 }
 

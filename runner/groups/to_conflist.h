@@ -17,7 +17,7 @@ cni::Json group_conflist_json(const HostGroup& group);
 Result<chain::Conflist> group_network(const HostGroup& group, const std::string& file, const std::string& conf_dir);
 
 /// What VM `number` (from 1) of the group asks the chain for: its address out of `addresses`, its MAC, its bandwidth.
-/// 0: a VM with a name of its own, which gets what is free. Errors: kExhausted (a list is shorter), kUnsupportedField.
+/// 0: a VM with a name of its own, which gets what is free. Error: kExhausted (a list is shorter).
 Result<cni::Json> group_capabilities(const HostGroup& group, unsigned number);
 
 }  // namespace slicer::runner

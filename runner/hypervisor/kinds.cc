@@ -49,6 +49,7 @@ constexpr HypervisorKind kFirecracker = {
     .console = "ttyS0",
     .jailer = true,
     .plain_kernel = true,
+    .limits_rate = true,
     .max_vcpus = 32};
 // By descriptor even where a name would do: without one it sets address and MTU of a device that it cannot see in
 // /sys, which is the host namespace's here (net_util/src/open_tap.rs of v40). In the device's namespace all the same:

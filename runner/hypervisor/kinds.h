@@ -44,6 +44,8 @@ struct HypervisorKind {
   bool layers = false;        ///< takes qcow2 disks, and layers above another disk
   bool jailer = false;        ///< has one, which it can be started through
   bool plain_kernel = false;  ///< boots what loadable_kernel() makes, not a bzImage
+  /// Keeps a VM to its "bandwidth" itself, where no plugin of the network does.
+  bool limits_rate = false;
   unsigned max_vcpus = 255;
 };
 

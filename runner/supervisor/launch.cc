@@ -41,9 +41,10 @@ Result<VmLock> wait_for_name(const Settings& settings, const std::string& name) 
   }
 }
 
-Result<void> check_capabilities(const LaunchSpec& spec) {
+Result<void> check_capabilities(const HypervisorKind& kind, const LaunchSpec& spec) {
   for (const auto& [capability, value] : spec.capability_args.items()) {
     if (chain::takes_capability(spec.network, capability)) continue;
+    if (capability == "bandwidth" && kind.limits_rate) continue;
     return fail(Kind::kUnsupportedField,
                 fmt::format("network '{}' takes no \"{}\" of a VM: no plugin of it declares that capability",
                             spec.network.name, capability),
@@ -121,9 +122,9 @@ std::string runner_key(const Settings& settings) {
 Result<VmRequest> make_request(const Settings& settings, const LaunchSpec& spec) {
   TRY(check_vm_name(spec.name));
   TRY(check_root());
-  TRY(check_capabilities(spec));
-  TRY(chain::Runtime(runtime_settings(settings)).find_plugins(spec.network));
   const HypervisorKind& kind = *TRY(find_hypervisor_kind(spec.hypervisor));
+  TRY(check_capabilities(kind, spec));
+  TRY(chain::Runtime(runtime_settings(settings)).find_plugins(spec.network));
   TRY(check_fits(kind, spec));
   VmRequest request;
   request.name = spec.name;

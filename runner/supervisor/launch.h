@@ -39,8 +39,8 @@ struct LaunchSpec {
 };
 
 /// Checks all that can be wrong before anything is made: the name, the files to boot from, the rights, the system user,
-/// and that the network takes every capability that is asked for (one that no plugin declares would be dropped without
-/// a word). Errors: kInvalidConfig, kNotFound, kUnsupportedField, kSystem.
+/// and that the network (or, for a bandwidth, the hypervisor) takes every capability that is asked for: one that no
+/// plugin declares would be dropped without a word. Errors: kInvalidConfig, kNotFound, kUnsupportedField, kSystem.
 Result<VmRequest> make_request(const Settings& settings, const LaunchSpec& spec);
 
 /// What boots a kept VM again, on its network as it is now.

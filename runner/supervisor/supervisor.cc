@@ -265,7 +265,8 @@ class Supervisor {
     if (!machine.program.jailer.empty()) TRY(check_jailable(link.tap));
     machine.nic = TRY(hand_over(kind, link.sandbox, link.tap));
     machine.nic.mac = interface.guest.mac;
-    machine.limits = limits_of(record_.capability_args);
+    // Not twice: a plugin that takes the capability has limited the device already.
+    if (!chain::takes_capability(request_.network, "bandwidth")) machine.limits = limits_of(record_.capability_args);
     machine.console = std::move(line);
     machine.log = files_.hypervisor_log;
     machine.uid = user.uid;

@@ -98,15 +98,26 @@ TEST_CASE("group capabilities: VM n asks for the n-th address and MAC") {
   CHECK_FALSE(group_capabilities(first_group("guest"), 3));
 }
 
-TEST_CASE("group capabilities: bandwidth goes to a network that takes it, a section \"network\" cannot") {
+TEST_CASE("group capabilities: bandwidth goes to the network's own plugin, unless the hypervisor limits by itself") {
   HostGroup group;
   group.name = "worker";
   group.bandwidth = Bandwidth{.ingress_rate = 100, .ingress_burst = 10};
   CHECK(group_capabilities(group, 1) == cni::Json{{"bandwidth", {{"ingressRate", 100}, {"ingressBurst", 10}}}});
-  group.network = GroupNetwork{};
-  const auto refused = group_capabilities(group, 1);
-  REQUIRE_FALSE(refused);
-  CHECK(refused.error().kind == Kind::kUnsupportedField);
+  group.network = GroupNetwork{.gateway = addr::parse_cidr("192.168.137.1/24").value()};
+  for (const NetworkMode mode : {NetworkMode::kBridge, NetworkMode::kIsolated, NetworkMode::kMacvtap}) {
+    group.network->mode = mode;
+    const auto declared = [&](const char* hypervisor) {
+      group.hypervisor = hypervisor;
+      return group_conflist_json(group)["plugins"][0]["capabilities"].value("bandwidth", false);
+    };
+    CHECK(declared("qemu"));
+    CHECK(declared("cloud-hypervisor"));
+    CHECK_FALSE(declared("firecracker"));
+  }
+  CHECK(group_capabilities(group, 1)->contains("bandwidth"));
+  group.bandwidth.reset();
+  group.hypervisor = "qemu";
+  CHECK_FALSE(group_conflist_json(group)["plugins"][0]["capabilities"].contains("bandwidth"));
 }
 
 TEST_CASE("group image: a folder, or the parts that a file names") {
