@@ -20,7 +20,7 @@ struct CheckedNetwork {
 
 /// TAP, bridge, veth, tc, nf_tables: each made once.
 void check_kernel(Findings& findings);
-/// /dev/net/tun, KVM, the hypervisors, the user slicer-vm, the machine ID, the demo image.
+/// /dev/net/tun, KVM, the hypervisors, the user slicer-vm, the machine ID, the demo image, the tar of vm cp.
 void check_host(const Settings& settings, Findings& findings);
 /// The folder's files, the plugins they name, STATUS. Returns the networks that can be looked at further.
 std::vector<CheckedNetwork> check_networks(const Settings& settings, Findings& findings);

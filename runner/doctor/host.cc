@@ -12,6 +12,7 @@
 #include "runner/hypervisor/kinds.h"
 #include "runner/hypervisor/vm_cgroup.h"
 #include "runner/networks/attachments.h"
+#include "runner/ssh/host_tar.h"
 #include "runner/supervisor/system_user.h"
 
 namespace slicer::runner::doctor {
@@ -83,6 +84,12 @@ void check_image(const Settings& settings, Findings& findings) {
   findings.warn("image", files.error().message, files.error().hint);
 }
 
+void check_copy(Findings& findings) {
+  const Result<std::string> tar = find_gnu_tar();
+  if (tar) return findings.ok("copy", fmt::format("vm cp has GNU tar, {}", *tar));
+  findings.warn("copy", tar.error().message, tar.error().hint);
+}
+
 }  // namespace
 
 void check_host(const Settings& settings, Findings& findings) {
@@ -92,6 +99,7 @@ void check_host(const Settings& settings, Findings& findings) {
   check_user(findings);
   check_machine_id(findings);
   check_image(settings, findings);
+  check_copy(findings);
 }
 
 namespace {

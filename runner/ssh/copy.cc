@@ -14,16 +14,14 @@
 #include "lib/base/log.h"
 #include "lib/base/whole_file.h"
 #include "runner/process/child.h"
-#include "runner/process/program_path.h"
 #include "runner/ssh/arrival.h"
+#include "runner/ssh/host_tar.h"
 #include "runner/ssh/runner_key.h"
 #include "runner/ssh/ssh_log.h"
 #include "runner/supervisor/signals.h"
 
 namespace slicer::runner {
 namespace {
-
-constexpr const char* kNoTar = "apt install tar";
 
 // The last member of the stream: without it the stream was cut off, and tar may not have noticed.
 constexpr const char* kEnd = ".slicer-cp.end";
@@ -210,7 +208,7 @@ Result<void> copy_in(const Settings& settings, const CopyWish& wish) {
   const TemporaryFolder end = TRY(TemporaryFolder::make(settings.state_dir));
   TRY(write_whole_file(end.path() + "/" + kEnd, ""));
   ChildSpec tar;
-  tar.argv = {TRY(find_program("tar", kNoTar)), "-C", source.folder, "-cf", "-"};
+  tar.argv = {TRY(find_gnu_tar()), "-C", source.folder, "-cf", "-"};
   // A name that is a link to a file is taken as the file.
   if (S_ISREG(info.st_mode)) tar.argv.emplace_back("-h");
   UniqueFd names;
@@ -240,7 +238,7 @@ Result<void> copy_out(const Settings& settings, const CopyWish& wish) {
       TRY(ssh_child(settings, wish, log, {"sh", "-c", kSend, "slicer-run", source.folder, source.name}));
   ChildSpec tar;
   // GNU tar keeps names with ".." and links that lead outside from doing harm; the folder is new besides.
-  tar.argv = {TRY(find_program("tar", kNoTar)), "-C", fresh.path(), "--no-same-owner", "-xpf", "-"};
+  tar.argv = {TRY(find_gnu_tar()), "-C", fresh.path(), "--no-same-owner", "-xpf", "-"};
   const Ended ended = TRY(join(ssh, tar, signals));
   tell(settings, wish, log, ended.sender);
   TRY(judge(ended.receiver, ended.sender));

@@ -48,9 +48,9 @@ TEST_CASE("doctor: a good network is found good, nothing is changed, and no chec
   const std::string before = snapshot({.folders = {"/run", "/var/lib/cni", "/etc/cni"}});
   const Report report;
   CHECK(difference(before, snapshot({.folders = {"/run", "/var/lib/cni", "/etc/cni"}})) == "");
-  for (const char* check :
-       {"kernel.bridge", "kernel.tap", "kernel.veth", "kernel.guard", "kernel.redirect", "kernel.nftables", "tun",
-        "network", "forwarding", "firewall", "bridge", "shared", "isolation", "rules", "pool", "store", "leftovers"}) {
+  for (const char* check : {"kernel.bridge", "kernel.tap", "kernel.veth", "kernel.guard", "kernel.redirect",
+                            "kernel.nftables", "tun", "network", "forwarding", "firewall", "bridge", "shared",
+                            "isolation", "rules", "pool", "store", "leftovers", "copy"}) {
     CAPTURE(check);
     CHECK_MESSAGE(report.of(check).starts_with("ok: "), report.of(check));
     CHECK_FALSE(contains(report.of(check), "fail: "));

@@ -150,6 +150,31 @@ TEST_CASE("ssh vm cp: into a folder that is there, all of it or nothing") {
     CHECK(names_in(folder, true) == "");
 }
 
+TEST_CASE("ssh vm cp: needs GNU tar on this machine, under either name, and says so before it does anything") {
+  const Machine machine;
+  if (!machine.missing.empty()) SLICER_SKIP(machine.missing);
+  const SshGuest guest;
+  const std::string tar = run({"sh", "-c", "command -v tar"}).out;
+  write_text("/run/file", "what is copied");
+  std::filesystem::create_directories("/run/stand-in");
+  write_text("/run/stand-in/tar", "#!/bin/sh\necho 'bsdtar 3.6.2 - libarchive 3.6.2'\n");
+  REQUIRE(chmod("/run/stand-in/tar", 0755) == 0);
+  for (const char* const line : {"vm cp /run/file demo-1:/run/there", "vm cp demo-1:/run/file /run/there"}) {
+    CAPTURE(line);
+    std::filesystem::remove("/run/stand-in/gtar");
+    const Outcome refused = Runner::run(line);
+    CHECK(refused.exit_code == 1);
+    CHECK(refused.err.find("'/run/stand-in/tar' is not GNU tar") != std::string::npos);
+    CHECK_FALSE(exists("/run/there"));
+    CHECK(names_in("/run", true) == "");
+    std::filesystem::create_symlink(tar.substr(0, tar.find('\n')), "/run/stand-in/gtar");
+    const Outcome copied = Runner::run(line);
+    CHECK_MESSAGE(copied.ok(), copied.err);
+    CHECK(contents("/run/there") == "what is copied");
+    std::filesystem::remove("/run/there");
+  }
+}
+
 TEST_CASE("ssh vm cp: interrupted, nothing of it stays on either side") {
   const Machine machine;
   if (!machine.missing.empty()) SLICER_SKIP(machine.missing);
