@@ -24,6 +24,9 @@ class Routed {
     (void)must("ip addr add 2001:db8:2::" + last + "/64 dev eth0 nodad", box_.path());
     (void)must("ip route add default via 192.0.2.1", box_.path());
     (void)must("ip route add default via 2001:db8:2::1", box_.path());
+    // Its own link-local address is none to send from before the kernel has looked for duplicates.
+    if (!eventually([&] { return must("ip addr show dev eth0 tentative", box_.path()).empty(); }))
+      give_up("eth0 keeps a tentative address");
     previous_ = {{"cniVersion", "1.0.0"},
                  {"interfaces", {{{"name", end_}}, {{"name", "eth0"}, {"sandbox", box_.path()}}}},
                  {"ips",
