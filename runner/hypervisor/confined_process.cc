@@ -38,7 +38,7 @@ class Child {
   [[noreturn]] void run() {
     reset_signals();
     if (spec_.jail) run_jailer(*spec_.jail);
-    if (spec_.netns >= 0) check(setns(spec_.netns, CLONE_NEWNET) == 0, "enter the network namespace");
+    enter_netns();
     if (spec_.kvm) open_kvm_to_user();
     if (const char* failed = show_devices(devices_, spec_.uid, spec_.gid)) give_up(failed);
     redirect();
@@ -79,6 +79,14 @@ class Child {
     check(sigprocmask(SIG_SETMASK, &none, nullptr) == 0, "unblock signals");
     check(std::signal(SIGPIPE, SIG_DFL) != SIG_ERR, "reset SIGPIPE");
     check(setsid() > 0, "start a session");
+  }
+
+  void enter_netns() {
+    if (spec_.netns >= 0) {
+      check(setns(spec_.netns, CLONE_NEWNET) == 0, "enter the network namespace");
+    } else if (spec_.no_network) {
+      check(unshare(CLONE_NEWNET) == 0, "make a network namespace");
+    }
   }
 
   void open_kvm_to_user() {

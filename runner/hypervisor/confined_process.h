@@ -37,6 +37,7 @@ struct ConfinedSpec {
   bool kvm = false;
   std::vector<ShownDevice> devices = {};  ///< what it opens by name, in a private mount namespace
   int netns = -1;                         ///< the network namespace to run in; -1: this process's
+  bool no_network = false;                ///< in an empty network namespace of its own; `netns` is -1
   /// The program is a jailer: it starts as root, with the jail to go into and the capabilities for that, and does
   /// itself what kvm, devices and netns are for. It gets no descriptors.
   std::optional<JailSpec> jail = {};

@@ -31,7 +31,6 @@ constexpr const char* kBoardConsole = "ttyAMA0";
 constexpr HypervisorKind kQemu = {.name = "qemu",
                                   .program = "",  // by the processor
                                   .source = "install it: apt install qemu-system",
-                                  .in_netns = true,  // what has taken it over gets no other network
                                   .console = kBoardConsole,
                                   .emulates = true,
                                   .layers = true};

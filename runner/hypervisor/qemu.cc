@@ -181,7 +181,8 @@ Result<void> Qemu::start(Machine machine) {
                     .uid = machine.uid,
                     .gid = machine.gid,
                     .kvm = machine.accelerator == Accelerator::kKvm,
-                    .netns = machine.nic.netns.get()};
+                    // Its TAP is a descriptor: one that its guest has taken over gets no network but that.
+                    .no_network = true};
   for (std::string& word : qemu_arguments(machine, platform, fds)) spec.argv.push_back(std::move(word));
   process_ = std::make_unique<ConfinedProcess>(TRY(ConfinedProcess::start(spec)));
   control.theirs.reset();  // so that QEMU's end is the end of the socket
