@@ -66,12 +66,11 @@ CONFORMANCE(capability_ip_ranges, "C Well-known Capabilities", "is",
 }
 
 CONFORMANCE(capability_unknown, "C Well-known Capabilities", "MAY",
-            "those of other plugins in the chain (portMappings, bandwidth, dns, aliases, …) are no error", every,
+            "those of other plugins in the chain (portMappings, dns, aliases, …) are no error", every,
             {.broken_by = {"fail=ADD"}}) {
   Json conf = stage.conf();
-  conf["capabilities"] = {{"portMappings", true}, {"bandwidth", true}, {"mac", true}};
+  conf["capabilities"] = {{"portMappings", true}, {"mac", true}};
   conf["runtimeConfig"] = {{"portMappings", {{{"hostPort", 8080}, {"containerPort", 80}, {"protocol", "tcp"}}}},
-                           {"bandwidth", {{"ingressRate", 2048}, {"ingressBurst", 1600}}},
                            {"dns", {{"servers", {"192.0.2.53"}}}},
                            {"aliases", {"db"}},
                            {"deviceID", "0000:04:00.5"},
