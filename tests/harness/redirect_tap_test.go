@@ -185,6 +185,6 @@ func checkRedirectTap(args *skel.CmdArgs) error {
 				return nil
 			}
 		}
-		return fmt.Errorf("did not find expected filter on device %q", args.IfName)
+		return fmt.Errorf("no filter redirects %q to its TAP", args.IfName)
 	})
 }
