@@ -133,7 +133,8 @@ TEST_CASE("hypervisors guest: a real one takes whatever the runner can ask of it
     std::filesystem::create_symlink("/run/disk.img", "/run/image/disk.raw");
     std::ofstream("/run/group.yaml") << "config:\n  host_groups:\n    - name: v\n      count: 1\n"
                                         "      image: /run/image\n      vcpu: 2\n      ram_mb: 128\n"
-                                        "      storage: 2M\n      userdata: \"#!/bin/sh\"\n      hypervisor: "
+                                        "      storage: 2M\n      bandwidth: {ingress: 10M, egress: 5M}\n      "
+                                        "userdata: \"#!/bin/sh\"\n      hypervisor: "
                                      << (jailed ? "firecracker\n      jailer: true" : vmm)
                                      << "\n      network: {gateway: 192.0.2.1/24, mtu: 1400}\n";
     const Outcome up = Runner::run("up -d /run/group.yaml");
