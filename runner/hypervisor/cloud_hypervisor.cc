@@ -3,14 +3,12 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/landlock.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
 
-#include "lib/base/whole_file.h"
+#include "runner/process/unix_socket.h"
 
 namespace slicer::runner {
 namespace {
@@ -29,21 +27,6 @@ std::string disk_option(const Machine& machine, const Disk& disk, const std::str
   // Never guessed from what is in the file: a guest could write another format's header on its disk.
   if (machine.program.version >= kNamesFormat) option += ",image_type=raw";
   return option;
-}
-
-// By the folder's descriptor: the name of a socket is 107 bytes long at most.
-Result<UniqueFd> listen_in(const std::string& folder, const std::string& name) {
-  const UniqueFd place(open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!place.valid()) return fail_errno(errno, "open folder '" + folder + "'");
-  TRY(delete_file(folder + "/" + name));
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  (void)fmt::format("/proc/self/fd/{}/{}", place.get(), name).copy(address.sun_path, sizeof address.sun_path - 1);
-  UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (!socket.valid() || bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
-      listen(socket.get(), SOMAXCONN) != 0)
-    return fail_errno(errno, "listen on '" + folder + "/" + name + "'");
-  return socket;
 }
 
 }  // namespace
@@ -73,7 +56,7 @@ Result<void> CloudHypervisor::start(Machine machine) {
   const HypervisorKind* kind = TRY(find_hypervisor_kind("cloud-hypervisor"));
   const GivenFiles files = TRY(open_given(machine, *kind));
   socket_ = machine.folder + "/api.sock";
-  UniqueFd api = TRY(listen_in(machine.folder, "api.sock"));
+  UniqueFd api = TRY(listen_on(machine.folder + "/api.sock"));
   const CloudHypervisorDescriptors fds{.tap = machine.nic.tap.get(), .api = api.get()};
   const bool landlock = machine.program.version >= kHasLandlock && kernel_has_landlock();
 

@@ -18,8 +18,8 @@
 #include "lib/base/visible_text.h"
 #include "lib/base/whole_file.h"
 #include "runner/print.h"
+#include "runner/process/unix_socket.h"
 #include "runner/state/vm_files.h"
-#include "runner/supervisor/console_socket.h"
 #include "runner/supervisor/signals.h"
 
 namespace slicer::runner {
@@ -161,7 +161,7 @@ class ShownLog {
 Result<ConsoleEnd> attach_console(const Settings& settings, const VmRecord& record) {
   const VmFiles files = vm_files(settings, record.name);
   if (!is_alive(record)) return std::unexpected(not_running(record.name));
-  const Result<UniqueFd> socket = connect_to(files.folder, files.console_socket);
+  const Result<UniqueFd> socket = connect_to(files.console_socket);
   if (!socket) return std::unexpected(not_running(record.name));
   const Signals signals = TRY(Signals::block());
   return Session(*socket, signals).run();

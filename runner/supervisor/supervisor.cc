@@ -22,6 +22,7 @@
 #include "runner/guest/seed.h"
 #include "runner/hypervisor/accelerator.h"
 #include "runner/hypervisor/jailer.h"
+#include "runner/process/unix_socket.h"
 #include "runner/state/epitaph.h"
 #include "runner/state/vm_files.h"
 #include "runner/supervisor/address_watch.h"
@@ -29,7 +30,6 @@
 #include "runner/supervisor/bounded_log.h"
 #include "runner/supervisor/cleanup.h"
 #include "runner/supervisor/console_broker.h"
-#include "runner/supervisor/console_socket.h"
 #include "runner/supervisor/kept_run.h"
 #include "runner/supervisor/nic_limits.h"
 #include "runner/supervisor/packet_log.h"
@@ -276,7 +276,7 @@ class Supervisor {
 
   // The guest's end of its serial line; the broker has the other.
   Result<UniqueFd> make_console() {
-    UniqueFd listener = TRY(listen_on(files_.folder, files_.console_socket));
+    UniqueFd listener = TRY(listen_on(files_.console_socket));
     std::unique_ptr<ConsoleBroker> broker = TRY(ConsoleBroker::create(std::move(listener), files_.console_log));
     console_ = broker.get();
     tasks_.push_back(std::move(broker));

@@ -9,7 +9,7 @@
 #include <sstream>
 
 #include "lib/base/unique_fd.h"
-#include "runner/supervisor/console_socket.h"
+#include "runner/process/unix_socket.h"
 #include "tests/system/runner/runner_support.h"
 
 namespace slicer::test {
@@ -21,7 +21,7 @@ using Machine = StandInMachine;
 class Viewer {
  public:
   Viewer() {
-    auto socket = runner::connect_to("/run/slicer/demo-1", "/run/slicer/demo-1/console.sock");
+    auto socket = runner::connect_to("/run/slicer/demo-1/console.sock");
     if (!socket) give_up(socket.error().message);
     socket_ = std::move(*socket);
   }
