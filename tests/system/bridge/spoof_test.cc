@@ -103,6 +103,20 @@ TEST_CASE("bridge spoof: closed in a private namespace") {
   try_everything(Scene(dual_conf(), &box));
 }
 
+TEST_CASE("bridge spoof: closed where the rate is limited too, which leads frames another way") {
+  Json conf = dual_conf();
+  for (const char* key : {"ingressRate", "egressRate"}) conf[key] = 1'000'000'000;
+  for (const char* key : {"ingressBurst", "egressBurst"}) conf[key] = 1'000'000;
+  for (const bool in_private_namespace : {false, true}) {
+    CAPTURE(in_private_namespace);
+    const Host host;
+    if (!run(words("ip link add probe type ifb")).ok()) SLICER_SKIP("no ifb in this kernel");
+    (void)must("ip link del probe");
+    const Netns box("box");
+    try_everything(Scene(conf, in_private_namespace ? &box : nullptr));
+  }
+}
+
 TEST_CASE("bridge spoof: the host's own neighbour table cannot be poisoned") {
   const Host host;
   const Scene scene(dual_conf());
