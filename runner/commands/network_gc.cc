@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <CLI/App.hpp>
+#include <CLI/Validators.hpp>
+#include <chrono>
 #include <memory>
 
 #include "lib/cni/result_versions.h"
@@ -26,6 +28,15 @@ constexpr const char* kExplanation =
     "Examples:\n"
     "  slicer-run network gc web";
 
+/// VMs that are started wait meanwhile.
+constexpr unsigned kPluginSeconds = 60;
+constexpr unsigned kMaxPluginSeconds = 3600;
+
+struct Wish {
+  std::string name = {};
+  unsigned plugin_seconds = kPluginSeconds;
+};
+
 Result<void> check_wanted(const chain::Conflist& network) {
   if (network.disable_gc)
     return fail(
@@ -38,17 +49,19 @@ Result<void> check_wanted(const chain::Conflist& network) {
               "GC came with 1.1.0: \"cniVersions\": [\"1.0.0\", \"1.1.0\"]");
 }
 
-Result<int> run(const Context& context, const std::string& name) {
+Result<int> run(const Context& context, const Wish& wish) {
   TRY(check_root());
-  const chain::Conflist network = TRY(find_network_now(context, name));
+  const chain::Conflist network = TRY(find_network_now(context, wish.name));
   TRY(check_wanted(network));
   const AttachLock lock = TRY(AttachLock::for_gc(context, std::chrono::seconds(10)));
   std::vector<cni::ValidAttachment> valid;
-  for (const NetworkAttachment& one : TRY(list_attachments(context, name)))
+  for (const NetworkAttachment& one : TRY(list_attachments(context, wish.name)))
     valid.push_back({.container_id = one.key.container_id, .ifname = one.key.ifname});
-  TRY(chain::Runtime(runtime_settings(context)).gc(network, valid));
-  TRY(print(fmt::format("network {}: {} attachment{} known; the plugins removed what others left\n", name, valid.size(),
-                        valid.size() == 1 ? " is" : "s are")));
+  chain::RuntimeSettings settings = runtime_settings(context);
+  settings.limit = std::chrono::seconds(wish.plugin_seconds);
+  TRY(chain::Runtime(std::move(settings)).gc(network, valid));
+  TRY(print(fmt::format("network {}: {} attachment{} known; the plugins removed what others left\n", wish.name,
+                        valid.size(), valid.size() == 1 ? " is" : "s are")));
   return kExitOk;
 }
 
@@ -57,10 +70,13 @@ Result<int> run(const Context& context, const std::string& name) {
 void register_network_gc(CLI::App& network, Context& context) {
   CLI::App& command =
       *network.add_subcommand("gc", "Let a network's plugins remove what no attachment needs (CNI's GC)");
-  const auto name = std::make_shared<std::string>();
-  command.add_option("NAME", *name, "The network's, or a running host group's name")->required();
+  const auto wish = std::make_shared<Wish>();
+  command.add_option("NAME", wish->name, "The network's, or a running host group's name")->required();
+  command.add_option("--timeout", wish->plugin_seconds, "Seconds that a plugin may take")
+      ->check(CLI::Range(1U, kMaxPluginSeconds))
+      ->capture_default_str();
   command.footer(kExplanation);
-  command.callback([&context, name] { context.action = [&context, name] { return run(context, *name); }; });
+  command.callback([&context, wish] { context.action = [&context, wish] { return run(context, *wish); }; });
 }
 
 }  // namespace slicer::runner

@@ -111,6 +111,22 @@ TEST_CASE("runner: network gc removes what nobody knows of, and nothing else") {
   CHECK(Runner::run("network gc check").err.find("version 1.0.0 has no GC") != std::string::npos);
 }
 
+TEST_CASE("runner: network gc gives up a plugin that hangs, so that VMs can start again") {
+  const StandInMachine machine;
+  std::filesystem::create_directories("/run/hanging");
+  std::ofstream("/run/hanging/hangs") << "#!/bin/sh\nexec sleep 1000\n";
+  std::filesystem::permissions("/run/hanging/hangs", std::filesystem::perms::owner_all);
+  Json conf = bridged("check");
+  conf["plugins"] = {{{"type", "hangs"}}};
+  write_network("check.conflist", conf);
+  std::vector<std::string> command = Runner::argv("network gc check --timeout 1");
+  command[2] = "/run/hanging";
+  const Outcome collected = run(command, {.deadline = std::chrono::seconds(60)});
+  CHECK(collected.exit_code == 1);
+  CHECK(collected.err.find("'hangs'") != std::string::npos);
+  CHECK(slicer::runner::AttachLock::for_gc({}, milliseconds(0)));
+}
+
 TEST_CASE("runner: a VM that is being attached keeps GC out, other VMs not") {
   const Host host;
   const Runner runner;
