@@ -90,6 +90,8 @@ Result<const Api*> api() {
   return &loaded;
 }
 
+constexpr int kMaxLooks = 10;
+
 template <class Api>
 class Session final : public IptSession {
  public:
@@ -102,6 +104,10 @@ class Session final : public IptSession {
 
   Result<void> read() {
     handle_ = api_.init(table_name(table_));
+    // The first look at a table makes it, and the kernel lets two at once try (net/netfilter/x_tables.c,
+    // xt_find_table_lock()): the later one is told EEXIST, and finds it the next time.
+    for (int look = 1; handle_ == nullptr && errno == EEXIST && look < kMaxLooks; ++look)
+      handle_ = api_.init(table_name(table_));
     if (handle_ != nullptr) return {};
     const int cause = errno;
     // ENOPROTOOPT: no ip_tables in this kernel; ENOENT: no such table.
