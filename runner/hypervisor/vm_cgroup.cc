@@ -1,13 +1,14 @@
 #include "runner/hypervisor/vm_cgroup.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
-#include <thread>
 
 #include "lib/base/unique_fd.h"
 #include "lib/base/whole_file.h"
@@ -20,7 +21,6 @@ using namespace std::chrono_literals;
 constexpr const char* kParent = "slicer";
 constexpr size_t kMaxMounts = size_t{16} << 20;
 constexpr auto kEmptyLimit = 5s;
-constexpr auto kPause = 2ms;
 
 // A front of our own: a VM may have the name of one of the kernel's files there.
 std::string group_of(const std::string& vm) { return std::string(kParent) + "/vm-" + vm; }
@@ -29,6 +29,21 @@ std::string group_of(const std::string& vm) { return std::string(kParent) + "/vm
 bool put(const std::string& path, std::string_view value) {
   const UniqueFd file(open(path.c_str(), O_WRONLY | O_CLOEXEC));
   return file.valid() && write(file.get(), value.data(), value.size()) == static_cast<ssize_t>(value.size());
+}
+
+// Until the last process has left: cgroup.events tells by POLLPRI what has changed since it was read (Linux,
+// Documentation/admin-guide/cgroup-v2.rst, "[Un]populated Notification").
+void await_empty(const std::string& path, std::chrono::steady_clock::time_point deadline) {
+  const UniqueFd events(open((path + "/cgroup.events").c_str(), O_RDONLY | O_CLOEXEC));
+  std::array<char, 256> text = {};
+  while (events.valid()) {
+    const ssize_t size = pread(events.get(), text.data(), text.size(), 0);
+    if (size <= 0 || std::string_view(text.data(), static_cast<size_t>(size)).find("populated 0") != std::string::npos)
+      return;
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+    pollfd change{.fd = events.get(), .events = POLLPRI, .revents = 0};
+    if (left.count() <= 0 || poll(&change, 1, static_cast<int>(left.count())) == 0) return;
+  }
 }
 
 // Another VM may take the empty parent away meanwhile.
@@ -87,7 +102,7 @@ Result<void> delete_vm_cgroup(const std::string& vm) {
     if (err != EBUSY || std::chrono::steady_clock::now() > deadline)
       return fail_errno(err, "remove cgroup '" + path + "'");
     (void)put(path + "/cgroup.kill", "1");  // from 5.14 on
-    std::this_thread::sleep_for(kPause);
+    await_empty(path, deadline);
   }
   (void)rmdir((*root + "/" + kParent).c_str());  // with the last VM
   return {};

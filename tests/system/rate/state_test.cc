@@ -136,13 +136,14 @@ TEST_CASE("rate: GC takes the limits of who is gone and leaves those of who is t
     const Json conf = limited(mode.conf, kBoth);
     const Attachment stays(mode, conf, "stays");
     const Attachment goes(mode, conf, "goes");
-    // What a process leaves that was killed before the name was written.
-    if (mode.to_guest == "ifb" || mode.from_guest == "ifb")
-      (void)must("ip link set " + goes.link_of("ifb") + " alias slicer:other/network/tap0", goes.netns());
+    // What a process leaves that was killed before the alias was written.
+    const std::string ifb = goes.link_of("ifb");
+    if (!ifb.empty()) (void)run({"ip", "link", "set", ifb, "alias", ""}, {.netns = goes.netns()});
     const Json known = Json::array({{{"containerID", "stays"}, {"ifname", stays.how.ifname}}});
     Json gc = with(mode.conf, "/cni.dev~1valid-attachments", known);
     CHECK(stays.call("GC", gc).ok());
     CHECK(stays.check(conf).ok());
+    if (!ifb.empty()) CHECK(must("ip -o link show type ifb", goes.netns()).find(ifb) == std::string::npos);
     if (!mode.in_host) CHECK(must("tc qdisc show", goes.netns()).find("tbf") == std::string::npos);
   }
 }
