@@ -25,7 +25,9 @@ allowed_of() {
 owner_of() {
   case $1 in
     netlink/*) echo lib/net ;;
-    libnftnl/* | libmnl/* | libiptc/* | xtables.h) echo lib/netfilter ;;
+    libmnl/*) echo lib/netfilter ;;
+    libnftnl/*) echo lib/netfilter/nftables ;;
+    libiptc/* | xtables.h) echo lib/netfilter/iptables ;;
     boost/* | CLI/*) echo runner ;;
     yaml-cpp/*) echo runner ;;
     libisofs/*) echo runner/guest ;;

@@ -5,11 +5,11 @@
 #include <utility>
 
 #include "lib/base/log.h"
-#include "lib/netfilter/iptables.h"
-#include "lib/netfilter/iptables_foreign.h"
-#include "lib/netfilter/isolation_nft.h"
-#include "lib/netfilter/nftables.h"
-#include "lib/netfilter/traces.h"
+#include "lib/netfilter/iptables/backend.h"
+#include "lib/netfilter/iptables/foreign.h"
+#include "lib/netfilter/nftables/backend.h"
+#include "lib/netfilter/nftables/isolation.h"
+#include "lib/netfilter/nftables/traces.h"
 
 namespace slicer::netfilter {
 namespace {

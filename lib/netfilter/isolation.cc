@@ -5,9 +5,9 @@
 #include <algorithm>
 
 #include "lib/base/hash.h"
-#include "lib/netfilter/iptables_foreign.h"
-#include "lib/netfilter/iptables_isolation.h"
-#include "lib/netfilter/isolation_nft.h"
+#include "lib/netfilter/iptables/foreign.h"
+#include "lib/netfilter/iptables/isolation.h"
+#include "lib/netfilter/nftables/isolation.h"
 
 namespace slicer::netfilter {
 namespace {

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "lib/base/hash.h"
-#include "lib/netfilter/iptables_table.h"
+#include "lib/netfilter/iptables/table.h"
 
 namespace slicer::netfilter {
 

@@ -14,7 +14,7 @@
 #include "lib/net/sysctl.h"
 #include "lib/netfilter/backend.h"
 #include "lib/netfilter/isolation.h"
-#include "lib/netfilter/traces.h"
+#include "lib/netfilter/nftables/traces.h"
 #include "runner/chain/conflist.h"
 #include "runner/networks/attachments.h"
 #include "runner/print.h"

@@ -16,7 +16,7 @@
 
 #include "lib/netfilter/backend.h"
 #include "lib/netfilter/foreign.h"
-#include "lib/netfilter/iptables_table.h"
+#include "lib/netfilter/iptables/table.h"
 
 namespace {
 

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <random>
 
-#include "lib/netfilter/iptables_place.h"
+#include "lib/netfilter/iptables/place.h"
 
 using namespace slicer;
 using namespace slicer::netfilter;
