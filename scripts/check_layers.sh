@@ -12,6 +12,8 @@ allowed_of() {
     lib/base/*) echo '^lib/base/' ;;
     lib/addr/*) echo '^lib/(base|addr)/' ;;
     lib/net/*) echo '^lib/(base|addr|net)/' ;;
+    lib/netfilter/nftables/*) echo '^lib/((base|addr|netfilter/nftables)/|netfilter/[^/]*$)' ;;
+    lib/netfilter/iptables/*) echo '^lib/((base|addr|netfilter/iptables)/|netfilter/[^/]*$)' ;;
     lib/netfilter/*) echo '^lib/(base|addr|netfilter)/' ;;
     lib/cni/*) echo '^lib/(base|addr|cni)/' ;;
     ipam/*) echo '^(lib|ipam)/' ;;

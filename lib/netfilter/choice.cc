@@ -7,6 +7,7 @@
 #include "lib/base/log.h"
 #include "lib/netfilter/iptables/backend.h"
 #include "lib/netfilter/iptables/foreign.h"
+#include "lib/netfilter/iptables/isolation.h"
 #include "lib/netfilter/nftables/backend.h"
 #include "lib/netfilter/nftables/isolation.h"
 #include "lib/netfilter/nftables/traces.h"

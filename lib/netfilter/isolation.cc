@@ -8,6 +8,7 @@
 #include "lib/netfilter/iptables/foreign.h"
 #include "lib/netfilter/iptables/isolation.h"
 #include "lib/netfilter/nftables/isolation.h"
+#include "lib/netfilter/openings.h"
 
 namespace slicer::netfilter {
 namespace {
@@ -61,8 +62,9 @@ Result<void> check_listed(const std::vector<ListedBridge>& wanted, const std::ve
     const std::string whose = bridge.network.empty() ? "its network" : fmt::format("network '{}'", bridge.network);
     return fail(
         Kind::kMismatch,
-        fmt::format("check the rules of isolated networks: '{}', which leads to VMs, is not in set '{}'", bridge.name,
-                    kBridgesSet),
+        fmt::format(
+            "check the rules of isolated networks: '{}', which leads to VMs, is not among the bridges that they close",
+            bridge.name),
         fmt::format("slicer-run network reload puts it back, as does the next ADD on {}; find out who took it away",
                     whose));
   }
@@ -136,26 +138,27 @@ Result<bool> remove_isolation() {
 }
 
 Result<void> open_host_addresses(const IsolationOwner& owner, const addr::Ip& vm, std::span<const addr::Ip> addresses) {
-  std::vector<Pair> wanted;
+  std::vector<Opening> wanted;
   for (const addr::Ip& ip : addresses) {
-    Pair pair{.source = vm, .destination = ip, .comment = owner.mark()};
-    if (ip.is_v4() && std::ranges::find(wanted, pair) == wanted.end()) wanted.push_back(std::move(pair));
+    Opening opening{.source = vm, .destination = ip, .comment = owner.mark()};
+    if (ip.is_v4() && std::ranges::find(wanted, opening) == wanted.end()) wanted.push_back(std::move(opening));
   }
   return change_openings(
-      fmt::format("open addresses of the host to '{}'", owner.alias), [&](std::vector<Pair> standing) {
+      fmt::format("open addresses of the host to '{}'", owner.alias), [&](std::vector<Opening> standing) {
         // A leftover of whoever had the VM's address before says nothing for this one.
-        std::erase_if(standing, [&](const Pair& pair) { return pair.comment == owner.mark() || pair.source == vm; });
+        std::erase_if(standing,
+                      [&](const Opening& opening) { return opening.comment == owner.mark() || opening.source == vm; });
         std::ranges::copy(wanted, std::back_inserter(standing));
         return standing;
       });
 }
 
 Result<void> close_host_addresses(const IsolationOwner& owner) {
-  return change_openings(fmt::format("close addresses of the host to '{}'", owner.alias),
-                         [&](std::vector<Pair> standing) {
-                           std::erase_if(standing, [&](const Pair& pair) { return pair.comment == owner.mark(); });
-                           return standing;
-                         });
+  return change_openings(
+      fmt::format("close addresses of the host to '{}'", owner.alias), [&](std::vector<Opening> standing) {
+        std::erase_if(standing, [&](const Opening& opening) { return opening.comment == owner.mark(); });
+        return standing;
+      });
 }
 
 Result<void> close_stale_host_addresses(const std::string& network, std::span<const IsolationOwner> valid) {
@@ -163,9 +166,9 @@ Result<void> close_stale_host_addresses(const std::string& network, std::span<co
   for (const IsolationOwner& owner : valid) marks.push_back(owner.mark());
   std::ranges::sort(marks);
   return change_openings(
-      fmt::format("close addresses of the host to network '{}'", network), [&](std::vector<Pair> standing) {
-        std::erase_if(standing, [&](const Pair& pair) {
-          return is_mark_of_network(pair.comment, network) && !std::ranges::binary_search(marks, pair.comment);
+      fmt::format("close addresses of the host to network '{}'", network), [&](std::vector<Opening> standing) {
+        std::erase_if(standing, [&](const Opening& opening) {
+          return is_mark_of_network(opening.comment, network) && !std::ranges::binary_search(marks, opening.comment);
         });
         return standing;
       });
@@ -173,8 +176,8 @@ Result<void> close_stale_host_addresses(const std::string& network, std::span<co
 
 Result<std::vector<addr::Ip>> opened_host_addresses(const IsolationOwner& owner) {
   std::vector<addr::Ip> addresses;
-  for (const Pair& pair : TRY(legacy_stands()) ? TRY(legacy_openings()) : TRY(nft_openings()))
-    if (pair.comment == owner.mark()) addresses.push_back(pair.destination);
+  for (const Opening& opening : TRY(legacy_stands()) ? TRY(legacy_openings()) : TRY(nft_openings()))
+    if (opening.comment == owner.mark()) addresses.push_back(opening.destination);
   return addresses;
 }
 

@@ -7,7 +7,7 @@
 
 #include "lib/netfilter/backend.h"
 #include "lib/netfilter/foreign.h"
-#include "lib/netfilter/nftables/backend.h"
+#include "lib/netfilter/network_parts.h"
 
 namespace slicer::netfilter {
 

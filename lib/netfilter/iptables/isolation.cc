@@ -39,15 +39,15 @@ IptHooked hook(Family family, const char* chain, bool from, const char* target) 
 
 /// A tree by the VM's address: a packet meets few rules, however many VMs have an opening. What is opened is accepted
 /// in this table: one rule serves all hooks.
-void put_openings(std::vector<Pair> pairs, IptChains& chains) {
-  std::ranges::sort(pairs, {}, [](const Pair& one) { return std::pair(one.source, one.destination); });
+void put_openings(std::vector<Opening> pairs, IptChains& chains) {
+  std::ranges::sort(pairs, {}, [](const Opening& one) { return std::pair(one.source, one.destination); });
   std::vector<IptLeaf> leaves;
-  for (const Pair& pair : pairs) {
-    if (leaves.empty() || leaves.back().range.first != pair.source)
-      leaves.push_back({.range = {.first = pair.source, .last = pair.source}});
+  for (const Opening& opening : pairs) {
+    if (leaves.empty() || leaves.back().range.first != opening.source)
+      leaves.push_back({.range = {.first = opening.source, .last = opening.source}});
     IptRule rule{.family = Family::kIpv4};
-    rule.from({.ip = pair.source, .prefix = 32}).to({.ip = pair.destination, .prefix = 32});
-    leaves.back().rules.push_back(rule.says(pair.comment).jump("ACCEPT"));
+    rule.from({.ip = opening.source, .prefix = 32}).to({.ip = opening.destination, .prefix = 32});
+    leaves.back().rules.push_back(rule.says(opening.comment).jump("ACCEPT"));
   }
   IptChains nodes;
   const IptTree tree{.family = Family::kIpv4, .node_prefix = std::string(kOpen) + "-", .by_source = true};
@@ -55,8 +55,8 @@ void put_openings(std::vector<Pair> pairs, IptChains& chains) {
   chains.merge(nodes);
 }
 
-std::vector<Pair> read_openings(const IptChains& chains) {
-  std::vector<Pair> pairs;
+std::vector<Opening> read_openings(const IptChains& chains) {
+  std::vector<Opening> pairs;
   for (const auto& [name, rules] : chains) {
     if (!is_opening_chain(name)) continue;
     for (const IptRule& rule : rules)
@@ -218,8 +218,8 @@ Result<void> change_legacy_openings(const std::string& action, const OpeningPlan
   return change_places({kMangle4}, change).context(action);
 }
 
-Result<std::vector<Pair>> legacy_openings() {
-  if (!is_in_use(Family::kIpv4, IptTable::kMangle)) return std::vector<Pair>{};
+Result<std::vector<Opening>> legacy_openings() {
+  if (!is_in_use(Family::kIpv4, IptTable::kMangle)) return std::vector<Opening>{};
   return read_openings(TRY(read_own(kMangle4)).chains);
 }
 

@@ -15,18 +15,11 @@
 
 #include "lib/netfilter/iptables/rule.h"
 #include "lib/netfilter/isolation.h"
-#include "lib/netfilter/nftables/isolation_rule.h"
+#include "lib/netfilter/openings.h"
 
 namespace slicer::netfilter {
 
 inline constexpr const char* kIsolationBridgesChain = "slicer-iso-bridges";
-
-/// A bridge, and the comment that says whose it is.
-struct MarkedBridge {
-  std::string name = {};
-  std::string mark = {};
-  friend bool operator==(const MarkedBridge&, const MarkedBridge&) = default;
-};
 
 /// The element of slicer-iso-bridges.
 IptRule isolation_bridge_rule(const MarkedBridge& bridge);
@@ -43,11 +36,9 @@ Result<std::vector<MarkedBridge>> legacy_listed_bridges();
 /// False: there was nothing.
 Result<bool> remove_legacy_isolation();
 
-/// What is to become of the openings.
-using OpeningPlan = std::function<std::vector<Pair>(std::vector<Pair> standing)>;
 /// Only where the rules stand; else nothing.
 Result<void> change_legacy_openings(const std::string& action, const OpeningPlan& plan);
-Result<std::vector<Pair>> legacy_openings();
+Result<std::vector<Opening>> legacy_openings();
 
 /// Bridges of the other backend become known to chains of this one that name bridges: isolated networks' and
 /// ingressPolicy's, where they are there.

@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "lib/netfilter/nftables/codec.h"
-#include "lib/netfilter/nftables/foreign_chain.h"
+#include "lib/netfilter/nftables/foreign.h"
 #include "lib/netfilter/nftables/isolation_rule.h"
 #include "lib/netfilter/nftables/policy_glance.h"
 #include "lib/netfilter/nftables/policy_plan.h"

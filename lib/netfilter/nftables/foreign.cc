@@ -1,12 +1,9 @@
-#include "lib/netfilter/foreign.h"
+#include "lib/netfilter/nftables/foreign.h"
 
 #include <linux/netfilter.h>
 
 #include <algorithm>
 #include <string_view>
-
-#include "lib/netfilter/iptables/foreign.h"
-#include "lib/netfilter/nftables/foreign_chain.h"
 
 namespace slicer::netfilter {
 namespace {
@@ -114,7 +111,7 @@ std::vector<ChainPlace> foreign_places() {
   return places;
 }
 
-Result<std::vector<ForeignFirewall>> find_foreign_firewalls() {
+Result<std::vector<ForeignFirewall>> find_nft_firewalls() {
   NftSession session = TRY(NftSession::open());
   const std::vector<StandingChain> chains = TRY(all_chains(session));
   std::vector<ForeignFirewall> found;
@@ -134,12 +131,7 @@ Result<std::vector<ForeignFirewall>> find_foreign_firewalls() {
     firewall.remedy = remedy_of(firewall.program, firewall);
     found.push_back(std::move(firewall));
   }
-  // Without libiptc nothing can be said of the legacy tables.
-  for (ForeignFirewall& firewall : find_legacy_firewalls().value_or(std::vector<ForeignFirewall>()))
-    found.push_back(std::move(firewall));
   return found;
 }
-
-std::vector<std::string> legacy_tables() { return legacy_tables_of_others().value_or(std::vector<std::string>()); }
 
 }  // namespace slicer::netfilter

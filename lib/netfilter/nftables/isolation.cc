@@ -182,7 +182,7 @@ std::unexpected<Error> restless(std::string_view action) {
 struct Openings {
   uint32_t generation = 0;
   bool interrupted = false;
-  std::vector<Pair> pairs = {};
+  std::vector<Opening> pairs = {};
 };
 
 Result<Openings> read_openings(NftSession& session) {
@@ -284,15 +284,15 @@ Result<void> change_nft_openings(const std::string& action, const OpeningPlan& p
   for (int round = 0; round < kMaxRounds; ++round) {
     const Openings openings = TRY(read_openings(session));
     if (openings.interrupted) continue;
-    const std::vector<Pair> wanted = plan(openings.pairs);
-    const auto lacking = [](const std::vector<Pair>& from, const std::vector<Pair>& in) {
-      std::vector<Pair> left;
+    const std::vector<Opening> wanted = plan(openings.pairs);
+    const auto lacking = [](const std::vector<Opening>& from, const std::vector<Opening>& in) {
+      std::vector<Opening> left;
       std::ranges::copy_if(from, std::back_inserter(left),
-                           [&](const Pair& pair) { return std::ranges::find(in, pair) == in.end(); });
+                           [&](const Opening& opening) { return std::ranges::find(in, opening) == in.end(); });
       return left;
     };
-    const std::vector<Pair> removed = lacking(openings.pairs, wanted);
-    const std::vector<Pair> added = lacking(wanted, openings.pairs);
+    const std::vector<Opening> removed = lacking(openings.pairs, wanted);
+    const std::vector<Opening> added = lacking(wanted, openings.pairs);
     if (added.empty() && removed.empty()) return {};
     MessageBuffer batch;
     batch.begin_batch(openings.generation);
@@ -306,9 +306,9 @@ Result<void> change_nft_openings(const std::string& action, const OpeningPlan& p
   return restless(action);
 }
 
-Result<std::vector<Pair>> nft_openings() {
+Result<std::vector<Opening>> nft_openings() {
   Result<NftSession> session = NftSession::open();
-  if (!session && session.error().kind == Kind::kUnsupportedKernel) return std::vector<Pair>{};
+  if (!session && session.error().kind == Kind::kUnsupportedKernel) return std::vector<Opening>{};
   if (!session) return std::unexpected(std::move(session).error());
   return TRY(read_openings(*session)).pairs;
 }

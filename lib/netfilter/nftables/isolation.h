@@ -5,7 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "lib/netfilter/iptables/isolation.h"
+#include "lib/netfilter/isolation.h"
+#include "lib/netfilter/openings.h"
 
 namespace slicer::netfilter {
 
@@ -20,7 +21,7 @@ Result<bool> remove_nft_isolation();
 
 /// One transaction; nothing when nothing is to change.
 Result<void> change_nft_openings(const std::string& action, const OpeningPlan& plan);
-Result<std::vector<Pair>> nft_openings();
+Result<std::vector<Opening>> nft_openings();
 
 /// The set `bridges`; none without nf_tables.
 Result<std::vector<MarkedBridge>> nft_listed_bridges();

@@ -11,6 +11,7 @@
 #include "lib/addr/ip.h"
 #include "lib/netfilter/nftables/codec.h"
 #include "lib/netfilter/nftables/session.h"
+#include "lib/netfilter/openings.h"
 #include "lib/netfilter/policy.h"
 
 struct nftnl_rule;
@@ -123,15 +124,8 @@ void put_addresses(MessageBuffer& out, const std::string& table, const std::stri
 void put_address_ports(MessageBuffer& out, const std::string& table, const std::string& set,
                        std::span<const PortVerdict> elements);
 
-/// An element of a set of pairs.
-struct Pair {
-  addr::Ip source = {};
-  addr::Ip destination = {};
-  std::string comment = {};  ///< its owner
-  friend bool operator==(const Pair&, const Pair&) = default;
-};
-void put_pairs(MessageBuffer& out, const std::string& table, const std::string& set, std::span<const Pair> pairs);
-void delete_pairs(MessageBuffer& out, const std::string& table, const std::string& set, std::span<const Pair> pairs);
-std::vector<Pair> read_pairs(const nlmsghdr* message);
+void put_pairs(MessageBuffer& out, const std::string& table, const std::string& set, std::span<const Opening> pairs);
+void delete_pairs(MessageBuffer& out, const std::string& table, const std::string& set, std::span<const Opening> pairs);
+std::vector<Opening> read_pairs(const nlmsghdr* message);
 
 }  // namespace slicer::netfilter

@@ -59,10 +59,10 @@ AddressKey key_of(const addr::Ip& ip) {
   return {bytes[0], bytes[1], bytes[2], bytes[3]};
 }
 
-PairKey key_of(const Pair& pair) {
+PairKey key_of(const Opening& opening) {
   PairKey key{};
-  std::ranges::copy(key_of(pair.source), key.begin());
-  std::ranges::copy(key_of(pair.destination), key.begin() + 4);
+  std::ranges::copy(key_of(opening.source), key.begin());
+  std::ranges::copy(key_of(opening.destination), key.begin() + 4);
   return key;
 }
 
@@ -253,34 +253,35 @@ void put_address_ports(MessageBuffer& out, const std::string& table, const std::
   }
 }
 
-void put_pairs(MessageBuffer& out, const std::string& table, const std::string& set, std::span<const Pair> pairs) {
+void put_pairs(MessageBuffer& out, const std::string& table, const std::string& set, std::span<const Opening> pairs) {
   ElementWriter writer(out, NFT_MSG_NEWSETELEM, table, set);
-  for (const Pair& pair : pairs) {
-    const PairKey key = key_of(pair);
-    writer.add({.key = key, .comment = &pair.comment});
+  for (const Opening& opening : pairs) {
+    const PairKey key = key_of(opening);
+    writer.add({.key = key, .comment = &opening.comment});
   }
 }
 
-void delete_pairs(MessageBuffer& out, const std::string& table, const std::string& set, std::span<const Pair> pairs) {
+void delete_pairs(MessageBuffer& out, const std::string& table, const std::string& set,
+                  std::span<const Opening> pairs) {
   ElementWriter writer(out, NFT_MSG_DELSETELEM, table, set);
-  for (const Pair& pair : pairs) {
-    const PairKey key = key_of(pair);
+  for (const Opening& opening : pairs) {
+    const PairKey key = key_of(opening);
     writer.add({.key = key});
   }
 }
 
-std::vector<Pair> read_pairs(const nlmsghdr* message) {
-  std::vector<Pair> pairs;
+std::vector<Opening> read_pairs(const nlmsghdr* message) {
+  std::vector<Opening> pairs;
   const SetPtr set(nftnl_set_alloc());
   if (nftnl_set_elems_nlmsg_parse(message, set.get()) < 0) return pairs;
   const auto read_one = [](nftnl_set_elem* element, void* into) {
     uint32_t size = 0;
     const auto* key = static_cast<const uint8_t*>(nftnl_set_elem_get(element, NFTNL_SET_ELEM_KEY, &size));
     if (key == nullptr || size != sizeof(PairKey)) return 0;
-    Pair pair{.source = addr::Ip::from_bytes({key, 4}), .destination = addr::Ip::from_bytes({key + 4, 4})};
+    Opening opening{.source = addr::Ip::from_bytes({key, 4}), .destination = addr::Ip::from_bytes({key + 4, 4})};
     const auto* data = static_cast<const uint8_t*>(nftnl_set_elem_get(element, NFTNL_SET_ELEM_USERDATA, &size));
-    if (data != nullptr) pair.comment = comment_in({data, size});
-    static_cast<std::vector<Pair>*>(into)->push_back(std::move(pair));
+    if (data != nullptr) opening.comment = comment_in({data, size});
+    static_cast<std::vector<Opening>*>(into)->push_back(std::move(opening));
     return 0;
   };
   nftnl_set_elem_foreach(set.get(), read_one, &pairs);

@@ -4,7 +4,7 @@
 #include <cerrno>
 #include <utility>
 
-#include "lib/netfilter/nftables/foreign_chain.h"
+#include "lib/netfilter/nftables/foreign.h"
 #include "lib/netfilter/nftables/policy_plan.h"
 #include "lib/netfilter/nftables/traces.h"
 

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "lib/netfilter/foreign.h"
 #include "lib/netfilter/nftables/codec.h"
 
 namespace slicer::netfilter {
@@ -20,6 +21,9 @@ std::vector<ForeignTarget> foreign_targets(const std::string& network, const For
 
 /// FORWARD and DOCKER-USER of both families.
 std::vector<ChainPlace> foreign_places();
+
+/// As find_foreign_firewalls(), of nf_tables, where iptables-nft has its rules too.
+Result<std::vector<ForeignFirewall>> find_nft_firewalls();
 
 /// "ip", "ip6", "inet"
 const char* family_name(uint16_t family);
