@@ -135,9 +135,6 @@ Result<void> check_combinations(const cni::NetConf& conf, const Config& config) 
   if (config.hairpin && config.promiscuous)
     return fail(Kind::kInvalidConfig, "\"hairpinMode\" and \"promiscMode\" cannot both be true",
                 "hairpinMode is enough for a guest to reach itself by a published address");
-  if (config.vlan != 0 && !config.trunk.empty())
-    return fail(Kind::kInvalidConfig, "\"vlan\" and \"vlanTrunk\" cannot both be set",
-                "\"vlan\" makes an access port, \"vlanTrunk\" a trunk");
   const std::string vlan_link = fmt::format("{}.{}", config.bridge, config.vlan);
   if (config.vlan != 0 && config.is_gateway && !cni::check_ifname(vlan_link))
     return fail(Kind::kInvalidConfig,
@@ -174,7 +171,7 @@ Result<Config> parse_config(const cni::NetConf& conf, const cni::Environment& en
   config.disable_container_interface = TRY(cni::bool_field(raw, "disableContainerInterface", false));
   config.vlan = TRY(parse_vlan(raw));
   config.trunk = TRY(parse_trunk(raw));
-  config.preserve_default_vlan = TRY(cni::bool_field(raw, "preserveDefaultVlan", true));
+  config.preserve_default_vlan = TRY(cni::optional_bool_field(raw, "preserveDefaultVlan"));
   config.dns = TRY(cni::guest_dns_field(raw));
   config.bandwidth = TRY(cni::bandwidth_fields(conf));
   config.mac = TRY(cni::requested_mac(conf, env));

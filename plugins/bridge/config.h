@@ -43,15 +43,23 @@ struct Config {
   bool port_isolation = false;
   bool detect_duplicates = false;            ///< enabledad
   bool disable_container_interface = false;  ///< device veth: its end in the namespace stays down
-  uint16_t vlan = 0;                         ///< 0: untagged
-  std::vector<VlanRange> trunk = {};         ///< sorted, without overlaps
-  bool preserve_default_vlan = true;
+  uint16_t vlan = 0;                         ///< the port's untagged VLAN; 0: none is set
+  std::vector<VlanRange> trunk = {};         ///< tagged; sorted, without overlaps
+  std::optional<bool> preserve_default_vlan = {};
   cni::Dns dns = {};
   cni::Bandwidth bandwidth = {};
   cni::TapOwner owner = {};
   std::optional<addr::Mac> mac = {};  ///< asked for by the call
 
   [[nodiscard]] bool uses_vlans() const { return vlan != 0 || !trunk.empty(); }
+  /// Whether the port stays in the VLAN that the bridge gives each of its ports (its vlan_default_pvid).
+  [[nodiscard]] bool keeps_default_vlan() const { return preserve_default_vlan.value_or(false); }
+  /// The VLAN of the port's untagged frames; 0: they belong to none. A trunk without one has 1, as upstream's (its
+  /// v1.9.1, setupVeth), unless that is refused in so many words.
+  [[nodiscard]] uint16_t native_vlan() const {
+    if (vlan != 0) return vlan;
+    return preserve_default_vlan.value_or(true) ? 1 : 0;
+  }
 };
 
 /// Pure. Errors: kInvalidConfig with the key, the value and what is allowed; kInvalidEnvironment (CNI_ARGS).

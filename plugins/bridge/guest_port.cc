@@ -62,11 +62,33 @@ Error explain_taken(const Call& call, Error error) {
   return error;
 }
 
-std::vector<net::PortVlan> vlans_of(const Config& config) {
-  if (config.vlan != 0) return {{.id = config.vlan, .pvid = true, .untagged = true}};
+/// What a port is to be in: one VLAN untagged, and a trunk's tagged.
+std::vector<net::PortVlan> vlans_of(uint16_t native, const std::vector<VlanRange>& tagged) {
   std::vector<net::PortVlan> vlans;
-  for (const VlanRange& range : config.trunk) vlans.push_back({.id = range.first, .last = range.last});
+  if (native != 0) vlans.push_back({.id = native, .pvid = true, .untagged = true});
+  const auto add = [&](unsigned first, unsigned last) {
+    if (first <= last) vlans.push_back({.id = static_cast<uint16_t>(first), .last = static_cast<uint16_t>(last)});
+  };
+  for (const VlanRange& range : tagged) {
+    if (native < range.first || native > range.last) {
+      add(range.first, range.last);
+      continue;
+    }
+    add(range.first, native - 1U);
+    add(native + 1U, range.last);
+  }
   return vlans;
+}
+
+std::vector<net::PortVlan> guest_vlans(const Config& config) { return vlans_of(config.native_vlan(), config.trunk); }
+
+/// Out of the VLANs that the bridge has put the port in (its vlan_default_pvid, mostly 1), then into its own.
+Result<void> set_vlans(Call& call, int port, const std::vector<net::PortVlan>& vlans) {
+  if (!call.config.keeps_default_vlan())
+    for (const net::PortVlan& given : TRY(net::list_vlans(call.host, port)))
+      TRY(net::delete_vlan(call.host, port, given));
+  for (const net::PortVlan& vlan : vlans) TRY(net::add_vlan(call.host, port, vlan));
+  return {};
 }
 
 Error mismatch(const std::string& what, const std::string& cause) {
@@ -77,13 +99,7 @@ Error mismatch(const std::string& what, const std::string& cause) {
 
 }  // namespace
 
-Result<void> set_port_vlans(Call& call, int port) {
-  const Config& config = call.config;
-  if (!config.uses_vlans()) return {};
-  if (!config.preserve_default_vlan) TRY(net::delete_vlan(call.host, port, {.id = kDefaultVlan}));
-  for (const net::PortVlan& vlan : vlans_of(config)) TRY(net::add_vlan(call.host, port, vlan));
-  return {};
-}
+Result<void> set_access_vlan(Call& call, int port) { return set_vlans(call, port, vlans_of(call.config.vlan, {})); }
 
 namespace {
 
@@ -104,10 +120,11 @@ Result<void> check_port_vlans(Call& call, int port, const std::string& what) {
   const Config& config = call.config;
   if (!config.uses_vlans()) return {};
   const std::vector<net::PortVlan> present = TRY(net::list_vlans(call.host, port));
-  for (const net::PortVlan& vlan : vlans_of(config))
+  const std::vector<net::PortVlan> wanted = guest_vlans(config);
+  for (const net::PortVlan& vlan : wanted)
     if (!covers(present, vlan)) return std::unexpected(mismatch(what, fmt::format("not in VLAN {}", vlan.id)));
-  const bool wants_default = std::ranges::any_of(vlans_of(config), [](auto& one) { return one.id == kDefaultVlan; });
-  if (!config.preserve_default_vlan && !wants_default)
+  const bool wants_default = std::ranges::any_of(wanted, [](auto& one) { return one.id == kDefaultVlan; });
+  if (!config.keeps_default_vlan() && !wants_default)
     for (const net::PortVlan& vlan : present)
       if (vlan.id == kDefaultVlan)
         return std::unexpected(mismatch(what, fmt::format("still in VLAN {}", kDefaultVlan)));
@@ -117,7 +134,7 @@ Result<void> check_port_vlans(Call& call, int port, const std::string& what) {
 }  // namespace
 
 Result<void> attach_guest(Call& call, const Bridge& bridge, int port, const GuestPlan& guest, Undo& undo) {
-  TRY(set_port_vlans(call, port));
+  if (call.config.uses_vlans()) TRY(set_vlans(call, port, guest_vlans(call.config)));
   const net::PortFlags flags = flags_of(call.config, TRY(is_segregated(call.config)));
   if (!is_pinned(call.config)) return net::set_port_flags(call.host, port, flags);
   TRY(refuse_taken_mac(call, bridge, guest));

@@ -11,8 +11,8 @@ namespace slicer::bridge {
 /// tuning plugin): it gets the entries only with macspoofchk. Error: kExists when the MAC that the call asks for is
 /// another port's, or an address another guest's.
 Result<void> attach_guest(Call& call, const Bridge& bridge, int port, const GuestPlan& guest, Undo& undo);
-/// VLANs of a port, as the configuration has them.
-Result<void> set_port_vlans(Call& call, int port);
+/// `port` carries the configuration's `vlan` untagged: one that leads to the host, which no trunk concerns.
+Result<void> set_access_vlan(Call& call, int port);
 /// CHECK of the same. Error: kMismatch.
 Result<void> check_guest(Call& call, const Bridge& bridge, int port, const GuestPlan& guest);
 

@@ -39,7 +39,7 @@ Result<void> create(Call& call, const Bridge& bridge, Undo& undo) {
 
 /// What a process killed after the creation has not done.
 Result<void> complete(Call& call, const std::string& name) {
-  if (const auto port = TRY(net::find_link_index(call.host, port_name(call)))) TRY(set_port_vlans(call, *port));
+  if (const auto port = TRY(net::find_link_index(call.host, port_name(call)))) TRY(set_access_vlan(call, *port));
   return refuse_router_advertisements(name);
 }
 

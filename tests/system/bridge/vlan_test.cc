@@ -21,7 +21,6 @@ constexpr const char* kMissing = "this kernel's bridges do not filter VLANs (CON
 Json vlan_conf(int vlan) {
   Json conf = with(demo_conf(), "vlan", vlan);
   conf["name"] = "vlan" + std::to_string(vlan);
-  conf["preserveDefaultVlan"] = false;
   conf["ipam"]["subnet"] = vlan == 10 ? "192.0.2.0/25" : "192.0.2.128/25";
   return conf;
 }
@@ -125,6 +124,35 @@ TEST_CASE("bridge vlan: a trunk carries its VLANs with their tags, and no other"
   CHECK((*seen)[12] == 0x08);  // an access port takes the tag off
   trunk.send(tagged(arp_request(ends), 20));
   CHECK_FALSE(twenty.receive(mine).has_value());
+}
+
+TEST_CASE("bridge vlan: a trunk with a native VLAN, as upstream's plugin has it since 1.8") {
+  const Host host;
+  if (!filters_vlans()) SLICER_SKIP(kMissing);
+  // What a bridge gives its ports need not be VLAN 1.
+  (void)must("ip link add slicer0 up type bridge vlan_filtering 1 vlan_default_pvid 7");
+  Json conf = with(vlan_conf(10), "vlanTrunk", Json::parse(R"([{"id": 40}, {"minID": 9, "maxID": 11}])"));
+  const Json result = add(conf, host_call("ADD"));
+  std::string vlans = vlans_of("vmtap0");
+  INFO(vlans);
+  CHECK(vlans.find("10 PVID Egress Untagged") != std::string::npos);
+  for (const char* id : {" 9\n", " 11\n", " 40\n"}) CHECK(vlans.find(id) != std::string::npos);
+  CHECK(vlans.find(" 7") == std::string::npos);
+  CHECK(vlans.find(" 1 ") == std::string::npos);
+  CHECK(call(with(conf, "prevResult", result), host_call("CHECK")).ok());
+  // The gateway's own port is an access port.
+  CHECK(must("bridge vlan show").find("40") == must("bridge vlan show").rfind("40"));
+
+  conf = with(conf, "preserveDefaultVlan", true);
+  (void)add(conf, host_call("ADD", "vm-2", "vmtap1"));
+  CHECK(vlans_of("vmtap1").find(" 7 Egress Untagged") != std::string::npos);
+  for (const char* key : {"vlan", "ipam", "isGateway", "ipMasq"}) conf.erase(key);
+  const Json bare = with(conf, "preserveDefaultVlan", false);
+  const Json third = add(bare, host_call("ADD", "vm-3", "vmtap2"));
+  vlans = vlans_of("vmtap2");
+  CHECK(vlans.find("Untagged") == std::string::npos);
+  CHECK(vlans.find(" 10\n") != std::string::npos);
+  CHECK(call(with(bare, "prevResult", third), host_call("CHECK", "vm-3", "vmtap2")).ok());
 }
 
 TEST_CASE("bridge vlan: DEL leaves nothing but the network's own, and GC finds a VLAN's leftovers") {
