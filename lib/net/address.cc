@@ -26,6 +26,13 @@ Message request_of(uint16_t type, int flags, int index, const addr::Cidr& addres
   return message;
 }
 
+// RFC 3021: a /31 has no broadcast address, and a /32 no subnet.
+constexpr int kBroadcastPrefixMax = 30;
+
+bool has_broadcast(const AddressSpec& spec) {
+  return spec.broadcast && spec.address.ip.is_v4() && spec.address.prefix <= kBroadcastPrefixMax;
+}
+
 std::string place(int index, const addr::Cidr& address) {
   return "'" + address.text() + "' on link " + std::to_string(index);
 }
@@ -52,6 +59,7 @@ Result<bool> ensure_address(RouteSocket& ns, int index, const AddressSpec& spec)
   if (spec.no_dad && !spec.address.ip.is_v4()) flags |= IFA_F_NODAD;
   if (spec.no_prefix_route) flags |= IFA_F_NOPREFIXROUTE;
   if (flags != 0) message.u32(IFA_FLAGS, flags);
+  if (has_broadcast(spec)) message.ip(IFA_BROADCAST, spec.address.last());
   const Result<void> added = ns.transact(message, "add address " + place(index, spec.address));
   if (added) return true;
   Error error = added.error();

@@ -13,6 +13,7 @@ struct AddressSpec {
   addr::Cidr address = {};
   bool no_dad = true;  ///< IPv6: usable at once, without duplicate address detection (about 2 s)
   bool no_prefix_route = false;
+  bool broadcast = false;  ///< IPv4: with the subnet's broadcast address, for programs that ask the interface for it
 };
 
 /// An address of a link, and its state.

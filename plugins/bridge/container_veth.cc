@@ -16,24 +16,36 @@
 namespace slicer::bridge {
 namespace {
 
-/// Neighbours of an earlier holder of the address learn the new MAC at once: the kernel announces it when the link has
-/// its address. Absent keys (no IPv6) are fine.
-Result<void> announce_addresses(Call& call) {
-  for (const char* key : {"net/ipv4/conf/{}/arp_notify", "net/ipv6/conf/{}/ndisc_notify"}) {
-    const Result<void> set =
-        net::write_sysctl(&call.sandbox->ns, fmt::format(fmt::runtime(key), call.attachment.ifname), "1");
-    if (!set && set.error().kind != Kind::kNotFound) return set;
-  }
+/// Absent keys (no IPv6) are fine.
+Result<void> set_inside(Call& call, const std::string& key, const std::string& value) {
+  const Result<void> set = net::write_sysctl(&call.sandbox->ns, key, value);
+  if (!set && set.error().kind != Kind::kNotFound) return set;
   return {};
+}
+
+/// What upstream's bridge sets for a container. Neighbours of an earlier holder of the address learn the new MAC at
+/// once: the kernel announces it when the link has its address. The link-local address waits for nobody either. IPv6
+/// addresses survive a container that takes its link down and up.
+Result<void> set_sysctls(Call& call, const cni::CniResult& planned) {
+  const std::string v4 = "net/ipv4/conf/" + call.attachment.ifname;
+  const std::string v6 = "net/ipv6/conf/" + call.attachment.ifname;
+  if (ipam::has_ipv6(planned)) {
+    for (const char* link : {"lo", call.attachment.ifname.c_str()})
+      TRY(net::ensure_sysctl(&call.sandbox->ns, fmt::format("net/ipv6/conf/{}/disable_ipv6", link), "0"));
+    TRY(set_inside(call, v6 + "/keep_addr_on_down", "1"));
+  }
+  if (call.config.detect_duplicates) TRY(set_inside(call, v6 + "/enhanced_dad", "1"));
+  TRY(set_inside(call, v6 + "/accept_dad", call.config.detect_duplicates ? "1" : "0"));
+  TRY(set_inside(call, v4 + "/arp_notify", "1"));
+  return set_inside(call, v6 + "/ndisc_notify", "1");
 }
 
 Result<void> configure(Call& call, int device, const cni::CniResult& planned) {
   net::RouteSocket& inside = call.sandbox->routes;
-  if (ipam::has_ipv6(planned))
-    TRY(net::ensure_sysctl(&call.sandbox->ns, "net/ipv6/conf/" + call.attachment.ifname + "/disable_ipv6", "0"));
-  TRY(announce_addresses(call));
+  if (!planned.ips.empty()) TRY(set_sysctls(call, planned));
   for (const cni::IpConfig& ip : planned.ips)
-    (void)TRY(net::ensure_address(inside, device, {.address = ip.address, .no_dad = !call.config.detect_duplicates}));
+    (void)TRY(net::ensure_address(
+        inside, device, {.address = ip.address, .no_dad = !call.config.detect_duplicates, .broadcast = true}));
   TRY(net::set_link(inside, device, {.up = true}));
   if (call.config.detect_duplicates) TRY(net::await_addresses(inside, device, std::chrono::seconds(10)));
   for (const cni::Route& route : planned.routes)

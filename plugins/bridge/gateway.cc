@@ -54,7 +54,7 @@ Result<void> clear_way(Call& call, const Bridge& bridge, const addr::Cidr& stand
                 "use another bridge, or set \"forceAddress\": true to replace the address");
   TRY(net::delete_address(call.host, bridge.gateway_index, standing));
   undo.push("put replaced address back", [&call, index = bridge.gateway_index, standing]() -> Result<void> {
-    (void)TRY(net::ensure_address(call.host, index, {.address = standing}));
+    (void)TRY(net::ensure_address(call.host, index, {.address = standing, .broadcast = true}));
     return {};
   });
   return {};
@@ -66,8 +66,9 @@ Result<void> ensure_address(Call& call, const Bridge& bridge, const addr::Cidr& 
   const std::vector<int> before = TRY(net::list_ports(call.host, bridge.index));
   for (const net::LinkAddress& one : standing)
     if (!one.link_local && conflicts(one, wanted)) TRY(clear_way(call, bridge, one.address, wanted, undo));
-  const bool added = TRY(net::ensure_address(call.host, bridge.gateway_index,
-                                             {.address = wanted, .no_dad = !call.config.detect_duplicates}));
+  const bool added =
+      TRY(net::ensure_address(call.host, bridge.gateway_index,
+                              {.address = wanted, .no_dad = !call.config.detect_duplicates, .broadcast = true}));
   if (!added) return {};
   // It belongs to the network: another call that found it may count on it, and then has a port that was not here.
   undo.push("remove gateway", [&call, bridge, wanted, before]() -> Result<void> {
