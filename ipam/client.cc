@@ -48,6 +48,11 @@ Result<void> check(const cni::Request& request) { return call(request, cni::Comm
 
 Result<void> gc(const cni::Request& request) { return call(request, cni::Command::kGc, verbs::gc); }
 
+Result<std::vector<addr::Ip>> find_leaving(const cni::Request& request) {
+  if (!is_ours(request) && request.conf.ipam_type != "host-local") return std::vector<addr::Ip>{};
+  return verbs::find_leaving(request);
+}
+
 Result<void> status(const cni::Request& request) { return call(request, cni::Command::kStatus, verbs::status); }
 
 }  // namespace slicer::ipam

@@ -29,6 +29,10 @@ Result<void> check(const cni::Request& request);
 /// GC: gives back every address of this network whose owner is not in the request's valid list; no list: nothing.
 Result<void> gc(const cni::Request& request);
 
+/// The addresses that del() gives back, or gc() when the request is that verb's: by slicer-ipam's files, which are
+/// host-local's too. Of any other IPAM none are known.
+Result<std::vector<addr::Ip>> find_leaving(const cni::Request& request);
+
 /// STATUS: could an ADD work now? Error: kUnavailable (code 50) when the pool is exhausted or cannot be written.
 Result<void> status(const cni::Request& request);
 

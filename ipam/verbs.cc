@@ -104,6 +104,16 @@ Result<void> check_result(const cni::Request& request, const Config& config, con
   return {};
 }
 
+/// What the request's list of valid attachments lacks.
+Result<std::vector<Allocation>> stale_allocations(DiskStore& store, const cni::Request& request) {
+  const std::set<cni::ValidAttachment> valid(request.conf.valid_attachments->begin(),
+                                             request.conf.valid_attachments->end());
+  std::vector<Allocation> stale = TRY(store.allocations(request.conf.name));
+  std::erase_if(stale,
+                [&](const Allocation& one) { return valid.contains({one.owner.container_id, one.owner.ifname}); });
+  return stale;
+}
+
 }  // namespace
 
 Result<cni::CniResult> add(const cni::Request& request) { return add_checked(request, {}); }
@@ -148,18 +158,26 @@ Result<void> check(const cni::Request& request) {
 
 Result<void> gc(const cni::Request& request) {
   if (!request.conf.valid_attachments) return {};
-  const std::set<cni::ValidAttachment> valid(request.conf.valid_attachments->begin(),
-                                             request.conf.valid_attachments->end());
   const Result<std::unique_ptr<DiskStore>> store = open_store(TRY(parse_store_config(request.conf)), false);
   if (is_absent(store)) return {};
   if (!store) return std::unexpected(store.error());
   Result<void> first_error;
-  for (const Allocation& allocation : TRY((*store)->allocations(request.conf.name))) {
-    if (valid.contains({allocation.owner.container_id, allocation.owner.ifname})) continue;
+  for (const Allocation& allocation : TRY(stale_allocations(**store, request))) {
     Result<void> done = (*store)->release(allocation.owner, allocation.ip);
     if (!done && first_error) first_error = std::move(done);
   }
   return std::move(first_error).hint(kDataDirHint);
+}
+
+Result<std::vector<addr::Ip>> find_leaving(const cni::Request& request) {
+  const Result<std::unique_ptr<DiskStore>> store = open_store(TRY(parse_store_config(request.conf)), false);
+  if (is_absent(store)) return std::vector<addr::Ip>{};
+  if (!store) return std::unexpected(store.error());
+  if (request.env.command != cni::Command::kGc) return (*store)->find(owner_of(request));
+  if (!request.conf.valid_attachments) return std::vector<addr::Ip>{};
+  std::vector<addr::Ip> leaving;
+  for (const Allocation& allocation : TRY(stale_allocations(**store, request))) leaving.push_back(allocation.ip);
+  return leaving;
 }
 
 Result<void> status(const cni::Request& request) {

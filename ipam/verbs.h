@@ -13,6 +13,8 @@ Result<void> give_up(const cni::Request& request, const addr::Ip& ip);
 Result<void> del(const cni::Request& request);
 Result<void> check(const cni::Request& request);
 Result<void> gc(const cni::Request& request);
+/// Of a GC with a list: all that it lacks; else what the request's attachment holds.
+Result<std::vector<addr::Ip>> find_leaving(const cni::Request& request);
 Result<void> status(const cni::Request& request);
 
 }  // namespace slicer::ipam::verbs

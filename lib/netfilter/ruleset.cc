@@ -214,6 +214,9 @@ std::string rule_text(const Rule& rule) {
       case Field::kDestination:
         text += fmt::format("{} {} {}{} ", match.prefix.ip.is_v4() ? "ip" : "ip6",
                             match.field == Field::kSource ? "saddr" : "daddr", equals, match.prefix.text());
+        break;
+      case Field::kReplies:
+        text += "ct state related,established ";
     }
   }
   switch (rule.verdict) {
@@ -225,6 +228,8 @@ std::string rule_text(const Rule& rule) {
       return text + "masquerade";
     case Verdict::kGoto:
       return text + "goto " + rule.target;
+    case Verdict::kJump:
+      return text + "jump " + rule.target;
   }
   return text;
 }

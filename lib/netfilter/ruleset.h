@@ -88,7 +88,15 @@ struct NetworkRules {
   return !rules.masquerade.empty() || !rules.masquerade_links.empty();
 }
 
-enum class Field : uint8_t { kInput, kOutput, kInputGroup, kSource, kDestination, kFrameTo };
+enum class Field : uint8_t {
+  kInput,
+  kOutput,
+  kInputGroup,
+  kSource,
+  kDestination,
+  kFrameTo,
+  kReplies,  ///< iptables' `--ctstate RELATED,ESTABLISHED`: read of other programs' rules, in none of ours
+};
 
 /// One condition of a rule.
 struct Match {
@@ -102,12 +110,18 @@ struct Match {
   friend bool operator==(const Match&, const Match&) = default;
 };
 
-enum class Verdict : uint8_t { kAccept, kDrop, kMasquerade, kGoto };
+enum class Verdict : uint8_t {
+  kAccept,
+  kDrop,
+  kMasquerade,
+  kGoto,
+  kJump,  ///< read of other programs' rules, in none of ours
+};
 
 struct Rule {
   std::vector<Match> matches = {};
   Verdict verdict = Verdict::kAccept;
-  std::string target = {};  ///< kGoto: the chain
+  std::string target = {};  ///< kGoto, kJump: the chain
   std::string comment = {};
   bool counter = false;  ///< iptables prints packet counts of its rules; one without would not list in its form
   /// The same packets to the same end under the same mark; a counter does not matter.

@@ -60,6 +60,8 @@ Result<void> delete_pair(net::RouteSocket& host, const net::Link& host_end, uint
   return net::delete_link(host, host_end.index, net::DeleteWait::kNotice);
 }
 
+Result<bool> has_host_end(Call& call) { return TRY(find_host_end(call)).has_value(); }
+
 Result<void> delete_inside(Call& call) {
   if (!call.sandbox) return {};
   return net::delete_link_group(call.sandbox->routes, call.attachment.group(), net::DeleteWait::kNotice);

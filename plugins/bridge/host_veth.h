@@ -27,6 +27,9 @@ Result<net::Link> check_host_veth(Call& call, const Bridge& bridge);
 /// The same of a link that is known: up, and a port of the bridge.
 Result<void> check_host_port(const net::Link& link, const Bridge& bridge, const std::string& bridge_name);
 
+/// Is there a host's end that ADD of this attachment made?
+Result<bool> has_host_end(Call& call);
+
 /// Everything of this attachment in CNI_NETNS (the host's end dies with it). No CNI_NETNS, or nothing there: success.
 Result<void> delete_inside(Call& call);
 /// The host's end, where it is still there, and through it what is left in a namespace that nobody named.

@@ -9,6 +9,7 @@
 #include "plugins/bridge/host_veth.h"
 #include "plugins/bridge/rate.h"
 #include "plugins/bridge/taken_over.h"
+#include "plugins/bridge/upstream_rules.h"
 #include "plugins/bridge/verbs.h"
 
 namespace slicer::bridge {
@@ -56,12 +57,14 @@ Result<void> delete_stale(net::RouteSocket& host, const net::Link& link) {
 Result<void> del(const cni::Request& request) {
   Call call = TRY(open_cleanup_call(request));
   Steps steps;
+  const Result<bool> ours = has_host_end(call);
   steps.take(delete_inside(call));
   steps.take(delete_host_end(call));
   steps.take(delete_host_tap(call));
   steps.take(delete_ifb(call));
   steps.take(delete_taken_over(call));
   steps.take(delete_dead_neighbours(call));
+  if (!ours.value_or(false)) steps.take(delete_upstream_rules(call));
   steps.take(ipam::del(request));
   return std::move(steps).end();
 }
@@ -78,6 +81,7 @@ Result<void> gc(const cni::Request& request) {
     steps.take(std::unexpected(links.error()));
   }
   steps.take(delete_dead_neighbours(call));
+  steps.take(delete_upstream_rules(call));
   steps.take(ipam::gc(request));
   return std::move(steps).end();
 }

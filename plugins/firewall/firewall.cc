@@ -15,6 +15,7 @@
 #include "lib/net/address.h"
 #include "lib/netfilter/backend.h"
 #include "lib/netfilter/shared_bridge.h"
+#include "lib/netfilter/upstream.h"
 #include "plugins/firewall/config.h"
 #include "plugins/firewall/firewalld.h"
 #include "plugins/firewall/isolated_side.h"
@@ -264,6 +265,16 @@ Result<void> delete_sources(const cni::Request& request) {
   return leave_zone(*config->zone, guests);
 }
 
+/// Upstream's plugin made two rules for each address, which nobody else would remove: the next one that gets the
+/// address would be let through by them.
+Result<void> delete_upstream_openings(const cni::Request& request) {
+  if (!request.conf.prev_result) return {};
+  std::vector<addr::Ip> guests;
+  for (const cni::IpConfig& ip : request.conf.prev_result->ips)
+    if (!is_hosts_own(*request.conf.prev_result, ip)) guests.push_back(ip.address.ip);
+  return netfilter::remove_upstream_openings(guests);
+}
+
 /// Once for each change of the rules; nothing that the call depends on.
 void tell_of_shared_bridge(const std::string& bridge) {
   const auto shared = netfilter::find_shared_bridges();
@@ -323,11 +334,13 @@ Result<void> del(const cni::Request& request) {
   Result<void> opened = close_isolated(request, attachment);
   Result<void> lists = remove_macvtap_lists(request, attachment);
   Result<void> zone = delete_sources(request);
+  Result<void> upstream = delete_upstream_openings(request);
   const auto backend = cleanup_backend(request);
   TRY(backend->remove_vms(attachment.network, [&](const std::string& mark) { return is_owner(mark, attachment); }));
   TRY(std::move(opened));
   TRY(std::move(lists));
   TRY(std::move(zone));
+  TRY(std::move(upstream));
   return proxies;
 }
 

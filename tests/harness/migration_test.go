@@ -20,16 +20,23 @@ var (
 // container network that exists on a host already; the types alone change.
 func (s suite) network(t *testing.T) *network {
 	t.Helper()
-	list := object{"cniVersion": "1.1.0", "name": "plain", "plugins": []any{
-		object{"type": s.bridge, "bridge": "plain0", "isGateway": true, "ipMasq": true, "hairpinMode": true,
-			"ipam": object{"type": s.ipam, "ranges": []any{[]any{object{"subnet": "192.0.2.0/24"}},
-				[]any{object{"subnet": "2001:db8:1::/64"}}}, "routes": []any{object{"dst": "0.0.0.0/0"}, object{"dst": "::/0"}}}},
-		object{"type": s.firewall}}}
-	if s == slicers {
-		plugin(list, 0)["device"] = "veth"
-	}
+	list := s.list("plain", v4, v6)
 	install(t, list)
 	return load(t, list)
+}
+
+// list is a conflist.
+func (s suite) list(name, v4, v6 string) object {
+	list := object{"cniVersion": "1.1.0", "name": name, "plugins": []any{
+		object{"type": s.bridge, "bridge": name + "0", "isGateway": true, "ipMasq": true, "hairpinMode": true,
+			"ipam": object{"type": s.ipam, "ranges": []any{[]any{object{"subnet": v4}},
+				[]any{object{"subnet": v6}}},
+				"routes": []any{object{"dst": "0.0.0.0/0"}, object{"dst": "::/0"}}}},
+		object{"type": s.firewall}}}
+	if s.bridge == slicers.bridge {
+		plugin(list, 0)["device"] = "veth"
+	}
+	return list
 }
 
 func mustReach(t *testing.T, from string, addresses ...string) {

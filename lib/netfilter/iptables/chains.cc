@@ -74,6 +74,9 @@ void apply(IptRule& out, const Match& match) {
       return;
     case Field::kFrameTo:
       out.frame_to(match.mac);
+      return;
+    case Field::kReplies:
+      out.other = true;
   }
 }
 
@@ -147,6 +150,9 @@ std::optional<IptRule> convert(const Rule& rule, addr::Family family) {
       break;
     case Verdict::kGoto:
       out.go(rule.target);
+      break;
+    case Verdict::kJump:
+      out.jump(rule.target);
       break;
   }
   return out;

@@ -25,7 +25,8 @@
 namespace slicer::netfilter {
 namespace {
 
-static_assert(kInet == NFPROTO_INET && kIpv4 == NFPROTO_IPV4 && kIpv6 == NFPROTO_IPV6 && kNetdev == NFPROTO_NETDEV);
+static_assert(kInet == NFPROTO_INET && kIpv4 == NFPROTO_IPV4 && kIpv6 == NFPROTO_IPV6 && kNetdev == NFPROTO_NETDEV &&
+              kBridge == NFPROTO_BRIDGE);
 
 constexpr uint32_t kIfnameType = 41;         // nft's datatype number of "ifname"; the kernel only stores it
 constexpr uint32_t kHostEndian = 1;          // nft's byte order of a set's keys, in the set's user data

@@ -18,6 +18,7 @@ inline constexpr uint16_t kInet = 1;    // linux/netfilter.h: NFPROTO_INET
 inline constexpr uint16_t kIpv4 = 2;    // NFPROTO_IPV4
 inline constexpr uint16_t kIpv6 = 10;   // NFPROTO_IPV6
 inline constexpr uint16_t kNetdev = 5;  // NFPROTO_NETDEV
+inline constexpr uint16_t kBridge = 7;  // NFPROTO_BRIDGE
 
 /// A chain's place. The family is one of the above.
 struct ChainPlace {

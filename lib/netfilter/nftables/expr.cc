@@ -14,6 +14,8 @@
 #include <string_view>
 #include <utility>
 
+#include "lib/netfilter/upstream_rules.h"
+
 namespace slicer::netfilter {
 namespace {
 
@@ -151,7 +153,7 @@ class Decoder {
     if (name == "bitwise") return take_mask(expression);
     if (name == "cmp") return take_compare(expression);
     if (name == "counter") return rule_.counter = true;
-    if (name == "match") return take_xt_comment(expression);
+    if (name == "match") return take_xt_match(expression);
     return take_verdict(expression, name);
   }
 
@@ -264,11 +266,18 @@ class Decoder {
     return false;
   }
 
-  bool take_xt_comment(const nftnl_expr* expression) {
+  /// A match of iptables' own.
+  bool take_xt_match(const nftnl_expr* expression) {
     uint32_t size = 0;
     const void* info = nftnl_expr_get(expression, NFTNL_EXPR_MT_INFO, &size);
-    if (std::string_view(nftnl_expr_get_str(expression, NFTNL_EXPR_MT_NAME)) != "comment" || info == nullptr)
-      return false;
+    const std::string_view name = nftnl_expr_get_str(expression, NFTNL_EXPR_MT_NAME);
+    if (info == nullptr) return false;
+    if (name == "conntrack") {
+      rule_.matches.push_back({.field = Field::kReplies});
+      return is_match_of_replies(static_cast<uint8_t>(nftnl_expr_get_u32(expression, NFTNL_EXPR_MT_REV)),
+                                 {static_cast<const uint8_t*>(info), size});
+    }
+    if (name != "comment") return false;
     decoded_.xt_comment.assign(static_cast<const char*>(info), strnlen(static_cast<const char*>(info), size));
     return true;
   }
@@ -281,8 +290,9 @@ class Decoder {
     }
     if (name != "immediate" || !nftnl_expr_is_set(expression, NFTNL_EXPR_IMM_VERDICT)) return false;
     const uint32_t verdict = nftnl_expr_get_u32(expression, NFTNL_EXPR_IMM_VERDICT);
-    if (static_cast<int>(verdict) == NFT_GOTO && nftnl_expr_is_set(expression, NFTNL_EXPR_IMM_CHAIN)) {
-      rule_.verdict = Verdict::kGoto;
+    const bool goes = static_cast<int>(verdict) == NFT_GOTO;
+    if ((goes || static_cast<int>(verdict) == NFT_JUMP) && nftnl_expr_is_set(expression, NFTNL_EXPR_IMM_CHAIN)) {
+      rule_.verdict = goes ? Verdict::kGoto : Verdict::kJump;
       rule_.target = nftnl_expr_get_str(expression, NFTNL_EXPR_IMM_CHAIN);
       return true;
     }
