@@ -44,6 +44,9 @@ constexpr uint32_t kHopByHop = 0, kUdp = 17, kRouting = 43, kFragment = 44, kAut
 constexpr uint32_t kMldReport = 131, kMldDone = 132, kRouterSolicitation = 133, kRouterAdvertisement = 134,
                    kNeighbourSolicitation = 135, kNeighbourAdvertisement = 136, kRedirect = 137, kMld2Report = 143;
 
+// RFC 2131, section 4.1; RFC 8415, section 7.2.
+constexpr uint32_t kDhcpClient = 68, kDhcpServer = 67, kDhcp6Client = 546;
+
 /// net/core/filter.c, BPF_MAXINSNS.
 constexpr size_t kProgramMax = 4096;
 /// A guest may stack so many extension headers; real traffic has two at most. Each costs program length, and the
@@ -139,9 +142,10 @@ class GuardBuilder {
   }
 
   void check_ipv4() {
+    const Label own = as_.make_label();
     need(kIpv4End);
     as_.load_word(kIpv4Source);
-    jump_if_own_v4(pass_);
+    jump_if_own_v4(own);
     as_.jump_unless_equal(0, drop_);
     // DHCP before there is an address (RFC 2131): UDP 68 to 67, whole.
     as_.load_byte(kIpv4Protocol);
@@ -151,10 +155,27 @@ class GuardBuilder {
     as_.load_ip_header_length_x(kPayload);
     need_at_x(kPayload + 8);
     as_.load_half_at_x(kPayload);
-    as_.jump_unless_equal(68, drop_);
+    as_.jump_unless_equal(kDhcpClient, drop_);
     as_.load_half_at_x(kPayload + 2);
-    as_.jump_if_equal(67, pass_);
+    as_.jump_if_equal(kDhcpServer, pass_);
     as_.jump(drop_);
+    as_.place(own), check_own_ipv4();
+  }
+
+  /// From an address of the guest: everything but what a DHCP server says, who could give other machines a gateway and
+  /// name servers of its choice. Clients look at the port to which it comes, few at the one that it comes from. (What
+  /// is routed reaches no client.)
+  void check_own_ipv4() {
+    if (spec_.ipv4_only) return as_.jump(pass_);
+    as_.load_byte(kIpv4Protocol);
+    as_.jump_unless_equal(kUdp, pass_);
+    as_.load_half(kIpv4Fragment);
+    as_.jump_if_any_bit(0x1fff, pass_);  // the ports are in the first one
+    as_.load_ip_header_length_x(kPayload);
+    need_at_x(kPayload + 4);
+    as_.load_half_at_x(kPayload + 2);
+    as_.jump_if_equal(kDhcpClient, drop_);
+    as_.jump(pass_);
   }
 
   void check_ipv6() {
@@ -167,7 +188,7 @@ class GuardBuilder {
     as_.place(own), check_own_ipv6();
   }
 
-  /// From an address of the guest: everything but neighbour discovery that speaks for another.
+  /// From an address of the guest: everything but neighbour discovery that speaks for another, and a DHCP server.
   void check_own_ipv6() {
     const Label icmp = as_.make_label();
     as_.load_byte(kIpv6NextHeader);
@@ -206,15 +227,17 @@ class GuardBuilder {
     as_.jump(pass_);
   }
 
-  /// Behind extension headers no neighbour discovery passes (RFC 6980; nobody sends it so in good faith). In: A = the
-  /// first next header.
+  /// Behind extension headers no neighbour discovery passes (RFC 6980; nobody sends it so in good faith), and a DHCPv6
+  /// server's datagrams nowhere. In: A = the first next header.
   void walk_extension_headers() {
+    const Label udp = as_.make_label();
     as_.load_constant_x(kIpv6End);
     for (int i = 0; i < kExtensionHeadersMax; ++i) {
       const Label step = as_.make_label(), fragment = as_.make_label(), authentication = as_.make_label(),
                   next = as_.make_label();
       // A = the number of the header at X.
       if (i > 0) as_.jump_if_equal(kIcmpv6, hidden_icmp());
+      as_.jump_if_equal(kUdp, udp);
       as_.jump_if_equal(kHopByHop, step);
       as_.jump_if_equal(kRouting, step);
       as_.jump_if_equal(kDestination, step);
@@ -228,10 +251,16 @@ class GuardBuilder {
       as_.load_stored(0);
     }
     as_.jump_if_equal(kIcmpv6, hidden_icmp());
+    as_.jump_if_equal(kUdp, udp);
     for (const uint32_t more : {kHopByHop, kRouting, kDestination, kFragment, kAuthentication})
       as_.jump_if_equal(more, drop_);
     as_.jump(pass_);
     place_hidden_icmp();
+    as_.place(udp);
+    need_at_x(4);
+    as_.load_half_at_x(2);
+    as_.jump_if_equal(kDhcp6Client, drop_);
+    as_.jump(pass_);
   }
   /// X += (length byte + `extra`) * `unit`; M[0] = the next header.
   void skip_header(uint32_t extra, uint32_t unit, Label next) {

@@ -2,10 +2,14 @@
 
 #include <algorithm>
 
+#include "lib/net/checksum_program.h"
 #include "lib/net/tc_message.h"
 
 namespace slicer::net {
 namespace {
+
+constexpr uint32_t kGuardHandle = 1;
+constexpr uint32_t kChecksumHandle = 2;
 
 std::vector<sock_filter> kernel_program(const std::vector<BpfInstruction>& program) {
   std::vector<sock_filter> filter;
@@ -28,28 +32,53 @@ bool is_program(nlattr* options, const std::vector<sock_filter>& wanted) {
          std::equal(loaded.begin(), loaded.end(), bytes, bytes + wanted.size() * sizeof(sock_filter));
 }
 
+/// Beside the guard, in no order: a frame goes on when both let it.
+Message checksum_request(int index, const GuardSpec& spec, const UniqueFd& program) {
+  Message filter = filter_request(RTM_NEWTFILTER, NLM_F_CREATE, place_of(index, spec), kChecksumHandle);
+  filter.nest(TCA_OPTIONS, [&] {
+    filter.u32(TCA_BPF_FD, static_cast<uint32_t>(program.get()));
+    filter.text(TCA_BPF_NAME, kChecksumFilter);
+    filter.u32(TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT);
+  });
+  return filter;
+}
+
+bool is_checksum_filter(nlattr* options) {
+  const Attributes<TCA_BPF_MAX> at(options);
+  const uint32_t flags = at.number<uint32_t>(TCA_BPF_FLAGS).value_or(0);
+  return (flags & TCA_BPF_FLAG_ACT_DIRECT) != 0 && at.text(TCA_BPF_NAME) == kChecksumFilter;
+}
+
 }  // namespace
 
 Result<void> ensure_guard(RouteSocket& ns, int index, const GuardSpec& spec) {
   const std::vector<sock_filter> program = kernel_program(TRY(build_guard(spec)));
   const size_t room = 512 + program.size() * sizeof(sock_filter);
-  Message filter = filter_request(RTM_NEWTFILTER, NLM_F_CREATE, place_of(index, spec), 1, room);
+  const std::string action = "guard link " + std::to_string(index);
+  std::vector<Message> requests;
+  requests.push_back(clsact_request(index));
+  Message& filter =
+      requests.emplace_back(filter_request(RTM_NEWTFILTER, NLM_F_CREATE, place_of(index, spec), kGuardHandle, room));
   filter.nest(TCA_OPTIONS, [&] {
     put_program(filter, program);
     filter.u32(TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT);
   });
-  Message requests[] = {clsact_request(index), std::move(filter)};
-  const std::string action = "guard link " + std::to_string(index);
-  const std::string actions[] = {action, action};
+  const std::optional<UniqueFd> checksum = load_checksum_program();
+  if (checksum) requests.push_back(checksum_request(index, spec, *checksum));
+  const std::vector<std::string> actions(requests.size(), action);
   return install_filters(ns, requests, actions);
 }
 
 Result<bool> has_guard(RouteSocket& ns, int index, const GuardSpec& spec) {
   const std::vector<sock_filter> program = kernel_program(TRY(build_guard(spec)));
   bool same = false;
-  const bool found =
-      TRY(query_filter(ns, place_of(index, spec), [&](nlattr* options) { same = is_program(options, program); }));
-  return found && same;
+  const bool found = TRY(query_filter(
+      ns, place_of(index, spec), [&](nlattr* options) { same = is_program(options, program); }, kGuardHandle));
+  if (!found || !same) return false;
+  bool beside = false;
+  (void)TRY(query_filter(
+      ns, place_of(index, spec), [&](nlattr* options) { beside = is_checksum_filter(options); }, kChecksumHandle));
+  return beside || !load_checksum_program();  // a kernel that does not take it has had to do without
 }
 
 Result<void> delete_guard(RouteSocket& ns, int index) {

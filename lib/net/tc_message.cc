@@ -97,8 +97,9 @@ Result<void> install_filters(RouteSocket& ns, std::span<Message> requests, std::
   return {};
 }
 
-Result<bool> query_filter(RouteSocket& ns, const FilterPlace& place, const std::function<void(nlattr*)>& take) {
-  Message question = filter_request(RTM_GETTFILTER, 0, place, 1);
+Result<bool> query_filter(RouteSocket& ns, const FilterPlace& place, const std::function<void(nlattr*)>& take,
+                          uint32_t handle) {
+  Message question = filter_request(RTM_GETTFILTER, 0, place, handle);
   const Result<void> asked =
       ns.query(question, "find filter of link " + std::to_string(place.index),
                [&](nlmsghdr& message) { take(Attributes<TCA_MAX>(message, sizeof(tcmsg)).get(TCA_OPTIONS)); });

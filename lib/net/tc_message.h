@@ -39,7 +39,8 @@ void put_program(Message& message, std::span<const sock_filter> program);
 /// kUnsupportedKernel.
 Result<void> install_filters(RouteSocket& ns, std::span<Message> requests, std::span<const std::string> actions);
 /// Hands the options (TCA_OPTIONS) of the filter to `take`. @return whether there is one
-Result<bool> query_filter(RouteSocket& ns, const FilterPlace& place, const std::function<void(nlattr*)>& take);
+Result<bool> query_filter(RouteSocket& ns, const FilterPlace& place, const std::function<void(nlattr*)>& take,
+                          uint32_t handle = 1);
 /// Where an action list (TCA_BPF_ACT, TCA_U32_ACT) redirects to by its first action; 0: to a link that is gone.
 std::optional<uint32_t> redirect_target(nlattr* action_list);
 /// Hands each message about a filter on what the link receives to `take`; `restart` begins anew. No link, or none that

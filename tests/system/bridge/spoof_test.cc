@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <cstdio>
+#include <optional>
 
 #include "tests/system/bridge/bridge_support.h"
 
@@ -72,8 +73,8 @@ void try_everything(const Scene& scene) {
   CHECK_FALSE(scene.arrives(udp_frame(ends, 9, "foreign-v6"), "foreign-v6"));
 
   // ARP in another's name: the victim's own address, the gateway's.
-  const auto arp_arrives = [&](const Bytes& frame) {
-    scene.attacker->send(frame);
+  const auto arp_arrives = [&](const Bytes& frame, const std::optional<LeftChecksum>& checksum = {}) {
+    checksum ? scene.attacker->send(frame, *checksum) : scene.attacker->send(frame);
     return scene.victim
         ->receive([](const Bytes& got) { return got[12] == 8 && got[13] == 6; }, std::chrono::milliseconds(250))
         .has_value();
@@ -83,6 +84,16 @@ void try_everything(const Scene& scene) {
                                      .target_mac = scene.victim_mac,
                                      .source_ip = "192.0.2.1",
                                      .target_ip = scene.victim_ip})));
+  // Its own address, which the host is to turn into another one behind all filters, as if it were a checksum.
+  const Bytes own_name = arp_reply(
+      {.source_mac = scene.mac, .target_mac = scene.victim_mac, .source_ip = scene.ip, .target_ip = scene.victim_ip});
+  constexpr LeftChecksum kSenderIp{.start = 14 + 14, .offset = 0};
+  CHECK_FALSE(arp_arrives(own_name, kSenderIp));
+  // An answer of a DHCP server, which would be the victim's gateway.
+  ends = scene.honest();
+  ends.target_ip = "255.255.255.255";
+  CHECK_FALSE(scene.arrives(udp_frame(ends, 68, "dhcp-offer"), "dhcp-offer"));
+  CHECK_FALSE(scene.arrives(udp_frame(scene.honest6(), 546, "dhcp6-offer"), "dhcp6-offer"));
   // A tag that the filter would not look behind, and protocols that are nobody's here.
   const Bytes tagged = {0, 5, 8, 0, 'v', 'l', 'a', 'n', '-', 't', 'a', 'g'};
   CHECK_FALSE(scene.arrives(ether_frame(scene.honest(), 0x8100, tagged), "vlan-tag"));

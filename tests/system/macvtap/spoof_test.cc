@@ -25,6 +25,11 @@ struct Scene {
     guest.send(udp_frame(honest(), 9, "that-was-all"));
     return lan.sees_before(marker, "that-was-all");
   }
+  [[nodiscard]] bool passes(const Bytes& frame, const std::string& marker, const LeftChecksum& checksum) const {
+    guest.send(frame, checksum);
+    guest.send(udp_frame(honest(), 9, "that-was-all"));
+    return lan.sees_before(marker, "that-was-all");
+  }
   [[nodiscard]] bool passes_udp(const Ends& ends, const std::string& marker) const {
     return passes(udp_frame(ends, 9, marker), marker);
   }
@@ -61,6 +66,15 @@ TEST_CASE("macvtap spoof: only the guest's own MAC and addresses pass") {
                                "foreign-v6"));
   CHECK(scene.passes_arp(arp_request(honest)));
   CHECK_FALSE(scene.passes_arp(arp_reply(changed(honest, &Ends::source_ip, "198.51.100.1"))));
+  // Its own address, which the network card is to turn into the gateway's, as if it were a checksum. A right one
+  // passes.
+  constexpr LeftChecksum kSenderIp{.start = 14 + 14, .offset = 0};
+  constexpr LeftChecksum kUdp{.start = 14 + 20, .offset = 6};
+  const Bytes own_name = arp_reply(honest);
+  CHECK_FALSE(scene.passes(own_name, std::string(own_name.begin() + 12, own_name.begin() + 28), kSenderIp));
+  CHECK(scene.passes(udp_frame(honest, 9, "right-one"), "right-one", kUdp));
+  // An answer of a DHCP server.
+  CHECK_FALSE(scene.passes(udp_frame(honest, 68, "dhcp-offer"), "dhcp-offer"));
   CHECK_FALSE(scene.passes(ether_frame(honest, 0x88cc, Bytes{'l', 'l', 'd', 'p'}), "lldp"));
   CHECK_FALSE(scene.passes(ether_frame(honest, 0x8100, Bytes{0, 7, 8, 0, 't', 'a', 'g'}), "tag"));
 }

@@ -115,6 +115,97 @@ TEST_CASE("guard: is replaced in place, compared to the letter, and removed once
   CHECK(refused(net::ensure_guard(at.ns, 4711, spec)).kind == Kind::kNotFound);
 }
 
+namespace {
+
+/// A frame whose checksum the guest leaves to the host.
+struct ChecksumCase {
+  std::string what = {};
+  FrameBytes frame = {};
+  LeftChecksum checksum = {};
+  bool passes = false;
+};
+
+FrameBytes ip4(int protocol, int fragment = 0) {
+  FrameWriter w;
+  w.ether(kOwnMac, 0x0800).raw({0x45, 0, 0, 60, 0, 1}).half(fragment).raw({64, protocol, 0, 0}).ip("192.0.2.7");
+  return w.ip("192.0.2.1").half(1234).half(53).raw({0, 40, 0, 0}).zeros(40).done();
+}
+
+FrameBytes ip6(int next_header, std::initializer_list<int> headers = {}) {
+  FrameWriter w = ipv6_frame("2001:db8::7", next_header, static_cast<int>(40 + headers.size()));
+  return w.raw(headers).raw({128, 0, 0, 0, 0, 40, 0, 0}).zeros(32).done();
+}
+
+// RFC 8200, section 4.6: options of eight bytes before TCP.
+constexpr std::initializer_list<int> kOptionsBeforeTcp{6, 0, 1, 4, 0, 0, 0, 0};
+
+std::vector<ChecksumCase> checksum_cases() {
+  const uint16_t v4 = 14 + 20;
+  const uint16_t v6 = 14 + 40;
+  return {{"TCP", ip4(6), {v4, 16}, true},
+          {"UDP", ip4(17), {v4, 6}, true},
+          {"ICMP", ip4(1), {v4, 2}, true},
+          {"TCP, IPv6", ip6(6), {v6, 16}, true},
+          {"UDP, IPv6", ip6(17), {v6, 6}, true},
+          {"ICMPv6", ip6(58), {v6, 2}, true},
+          {"TCP behind options", ip6(60, kOptionsBeforeTcp), {v6 + 8, 16}, true},
+          {"TCP in a UDP tunnel", ip4(17), {v4 + 8 + 8, 16}, true},
+          {"the sender of an ARP frame", arp_frame({}), {28, 0}, false},
+          {"behind an ARP frame", arp_frame({}), {14 + 28, 0}, false},
+          {"an IPv4 address", ip4(17), {v4 - 2, 0}, false},
+          {"a TCP port", ip4(6), {v4, 2}, false},
+          {"TCP flags", ip4(6), {v4, 12}, false},
+          {"a UDP port", ip4(17), {v4, 2}, false},
+          {"an ICMP type", ip4(1), {v4, 0}, false},
+          {"a fragment", ip4(17, 0x2000), {v4, 6}, false},
+          {"an IPv6 source", ip6(17), {14 + 22, 0}, false},
+          {"an IPv6 destination", ip6(17), {v6 - 2, 0}, false},
+          {"an ICMPv6 type", ip6(58), {v6, 0}, false},
+          {"a TCP port behind options", ip6(60, kOptionsBeforeTcp), {v6 + 8, 2}, false},
+          {"a fragment, IPv6", ip6(44, {17, 0, 0, 1, 0, 0, 0, 1}), {v6 + 8, 6}, false}};
+}
+
+/// Whether anything but the marker comes out at `to`. By its length, since the host changes it.
+bool comes_out(const RawGuest& from, const RawGuest& to, const ChecksumCase& each) {
+  from.send(each.frame, each.checksum);
+  from.send(marker());
+  bool seen = false;
+  const auto end = to.receive(
+      [&](const Bytes& got) {
+        seen = seen || (got != marker() && got.size() == each.frame.size());
+        return got == marker();
+      },
+      std::chrono::seconds(5));
+  REQUIRE(end.has_value());
+  return seen;
+}
+
+}  // namespace
+
+TEST_CASE("guard: a checksum that is left to the host is written where its protocol has it, or the frame is dropped") {
+  const Host host;
+  Place at;
+  Host::sysctl("net/ipv6/conf/slb0/disable_ipv6", "1");
+  (void)must("ip link set slb0 type bridge mcast_snooping 0");
+  leave_frames_alone();
+  const RawGuest guest({.tap = "vmtap0"});
+  const RawGuest other({.tap = "vmtap1"});
+  wait_for_forwarding({"vmtap0", "vmtap1"});
+  for (const ChecksumCase& each : checksum_cases()) {
+    CAPTURE(each.what);
+    CHECK(comes_out(guest, other, each));
+  }
+  got(net::ensure_guard(at.ns, at.port, guarded_guest()));
+  for (const ChecksumCase& each : checksum_cases()) {
+    CAPTURE(each.what);
+    CHECK(comes_out(guest, other, each) == each.passes);
+  }
+  // CHECK finds it when somebody takes it away.
+  CHECK(got(net::has_guard(at.ns, at.port, guarded_guest())));
+  (void)must("tc filter del dev vmtap0 ingress prio 1 handle 0x2 bpf");
+  CHECK_FALSE(got(net::has_guard(at.ns, at.port, guarded_guest())));
+}
+
 TEST_CASE("redirect: frames go both ways between a veth and a TAP, and spoofed ones are stopped before it") {
   const Host host;
   const slicer::test::Netns vm("vm");

@@ -99,6 +99,7 @@ inline FrameBytes ipv4_frame(const char* source, const char* mac = kOwnMac) {
 }
 
 struct DhcpFields {
+  const char* source = "0.0.0.0";
   int source_port = 68;
   int target_port = 67;
   int fragment = 0;
@@ -111,7 +112,7 @@ inline FrameBytes dhcp_frame(const DhcpFields& f) {
       .raw({f.options ? 0x46 : 0x45, 0, 0, f.options ? 32 : 28, 0, 1})
       .half(f.fragment)
       .raw({64, f.protocol, 0, 0})
-      .ip("0.0.0.0")
+      .ip(f.source)
       .ip("255.255.255.255");
   if (f.options) w.raw({1, 1, 1, 0});
   return w.half(f.source_port).half(f.target_port).half(8).half(0).zeros(18).done();
@@ -172,6 +173,17 @@ inline std::vector<GuardCase> ipv4_cases() {
       {"DHCP as TCP", dhcp_frame({.protocol = 6}), false},
       {"DHCP as a fragment", dhcp_frame({.fragment = 0x2000}), false},
       {"DHCP as a later fragment", dhcp_frame({.fragment = 0x0010}), false},
+      {"DHCP request from own address", dhcp_frame({.source = "192.0.2.7"}), true},
+      {"DHCP server's answer", dhcp_frame({.source = "192.0.2.7", .source_port = 67, .target_port = 68}), false},
+      {"DHCP server's answer from another port",
+       dhcp_frame({.source = "192.0.2.7", .source_port = 4711, .target_port = 68}), false},
+      {"DHCP server's answer behind IP options",
+       dhcp_frame({.source = "192.0.2.7", .source_port = 67, .target_port = 68, .options = true}), false},
+      {"DHCP server's answer in a first fragment",
+       dhcp_frame({.source = "192.0.2.7", .source_port = 67, .target_port = 68, .fragment = 0x2000}), false},
+      {"bytes of a later fragment that look like DHCP",
+       dhcp_frame({.source = "192.0.2.7", .source_port = 67, .target_port = 68, .fragment = 0x0010}), true},
+      {"TCP to port 68", dhcp_frame({.source = "192.0.2.7", .target_port = 68, .protocol = 6}), true},
       {"VLAN's ethertype inside", FrameWriter().ether(kOwnMac, 0x88cc).zeros(46).done(), false},
       {"an LLC frame (STP)", FrameWriter().ether(kOwnMac, 38).raw({0x42, 0x42, 3}).zeros(43).done(), false},
   };
@@ -241,11 +253,11 @@ inline std::vector<GuardCase> hidden_cases() {
         .ip("2001:db8::1")
         .done();
   };
-  const auto udp = [](std::initializer_list<int> headers, int first) {
+  const auto udp = [](std::initializer_list<int> headers, int first, int port = 53) {
     return ipv6_frame("2001:db8::7", first, static_cast<int>(headers.size()) + 8)
         .raw(headers)
         .half(1234)
-        .half(53)
+        .half(port)
         .half(8)
         .half(0)
         .done();
@@ -262,6 +274,12 @@ inline std::vector<GuardCase> hidden_cases() {
               0),
        false},
       {"UDP behind destination options", udp({17, 0, 1, 4, 0, 0, 0, 0}, 60), true},
+      {"DHCPv6 server's answer", udp({}, 17, 546), false},
+      {"DHCPv6 request", udp({}, 17, 547), true},
+      {"DHCPv6 server's answer behind an option", udp({17, 0, 1, 4, 0, 0, 0, 0}, 60, 546), false},
+      {"DHCPv6 server's answer behind two options", udp({60, 0, 1, 4, 0, 0, 0, 0, 17, 0, 1, 4, 0, 0, 0, 0}, 0, 546),
+       false},
+      {"DHCPv6 server's answer in a first fragment", udp({17, 0, 0, 1, 0, 0, 0, 7}, 44, 546), false},
       {"UDP in a first fragment", udp({17, 0, 0, 1, 0, 0, 0, 7}, 44), true},
       {"a later fragment", udp({58, 0, 0, 8, 0, 0, 0, 7}, 44), true},
       {"UDP behind authentication", udp({17, 4, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, 51),
