@@ -9,7 +9,7 @@
 
 #include "lib/netfilter/nftables/codec.h"
 #include "lib/netfilter/nftables/foreign.h"
-#include "lib/netfilter/nftables/isolation_rule.h"
+#include "lib/netfilter/nftables/named_table.h"
 #include "lib/netfilter/nftables/policy_glance.h"
 #include "lib/netfilter/nftables/policy_plan.h"
 #include "lib/netfilter/nftables/policy_reading.h"

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "lib/netfilter/nftables/handles.h"
-#include "lib/netfilter/nftables/isolation_rule.h"
+#include "lib/netfilter/nftables/named_table.h"
 #include "lib/netfilter/nftables/policy.h"
 #include "lib/netfilter/nftables/policy_reading.h"
 #include "lib/netfilter/nftables/rule_builder.h"
@@ -129,7 +129,7 @@ struct Standing {
 };
 
 std::string text_of(const nlmsghdr* message) {
-  const StandingIsolationRule rule = read_isolation_rule(message);
+  const StandingRuleText rule = read_rule_text(message);
   return rule.chain + rule.text;
 }
 

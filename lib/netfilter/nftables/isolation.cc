@@ -3,14 +3,14 @@
 
 #include <fmt/format.h>
 #include <linux/netfilter.h>
-#include <linux/rtnetlink.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <utility>
 
 #include "lib/netfilter/nftables/codec.h"
-#include "lib/netfilter/nftables/isolation_rule.h"
+#include "lib/netfilter/nftables/named_table.h"
+#include "lib/netfilter/nftables/rule_builder.h"
 
 namespace slicer::netfilter {
 namespace {
@@ -40,27 +40,31 @@ const std::vector<IsolationChain>& chains() {
 
 addr::Cidr link_local() { return {.ip = addr::Ip(addr::Family::kIpv4, 0xa9fe0000U), .prefix = 16}; }
 
-std::vector<IsolationRule> constant_rules() {
-  std::vector<IsolationRule> rules;
-  const auto from = [&](const char* chain, const char* comment) -> IsolationRule& {
-    return rules.emplace_back(kTable, chain, comment).links(Way::kIn, kIsolatedLinks);
+RuleBuilder& own_rule(std::vector<RuleBuilder>& rules, const char* chain, const char* comment) {
+  return rules.emplace_back(ChainPlace{.family = kInet, .table = kTable, .chain = chain}).comment(comment);
+}
+
+std::vector<RuleBuilder> constant_rules() {
+  std::vector<RuleBuilder> rules;
+  const auto from = [&](const char* chain, const char* comment) -> RuleBuilder& {
+    return own_rule(rules, chain, comment).input_prefix(kIsolatedLinks);
   };
-  const auto to = [&](const char* chain, const char* comment) -> IsolationRule& {
-    return rules.emplace_back(kTable, chain, comment).links(Way::kOut, kIsolatedLinks);
+  const auto to = [&](const char* chain, const char* comment) -> RuleBuilder& {
+    return own_rule(rules, chain, comment).output_prefix(kIsolatedLinks);
   };
-  from(kPrerouting, "IPv6 is closed").not_ipv4().drop();
-  from(kPrerouting, "opened by an allow list").pair_in(kOpenSet).accept();
-  for (const uint32_t type : {RTN_LOCAL, RTN_BROADCAST, RTN_MULTICAST})
+  from(kPrerouting, "IPv6 is closed").not_family(addr::Family::kIpv4).drop();
+  from(kPrerouting, "opened by an allow list").source_and_destination_in(addr::Family::kIpv4, kOpenSet).accept();
+  for (const AddressType type : {AddressType::kLocal, AddressType::kBroadcast, AddressType::kMulticast})
     from(kPrerouting, "the host's addresses").destination_type(type).drop();
   from(kPrerouting, "metadata, other VMs").destination(link_local()).drop();
-  from(kInput, "opened by an allow list").pair_in(kOpenSet).accept();
+  from(kInput, "opened by an allow list").source_and_destination_in(addr::Family::kIpv4, kOpenSet).accept();
   from(kInput, "the host").drop();
-  from(kForward, "links of ours").links(Way::kOut, kOwnLinks).drop();
-  from(kForward, "VMs of other networks").listed_link(Way::kOut, kBridgesSet).drop();
-  from(kForward, "opened by an allow list").pair_in(kOpenSet).accept();
+  from(kForward, "links of ours").output_prefix(kOwnLinks).drop();
+  from(kForward, "VMs of other networks").output_in(kBridgesSet).drop();
+  from(kForward, "opened by an allow list").source_and_destination_in(addr::Family::kIpv4, kOpenSet).accept();
   from(kForward, "metadata, other VMs").destination(link_local()).drop();
   for (const char* chain : {kForward, kOutput}) {
-    to(chain, "replies").reply().accept();
+    to(chain, "replies").established_reply().accept();
     to(chain, "nobody reaches an isolated VM").drop();
   }
   return rules;
@@ -73,7 +77,7 @@ struct Standing {
   bool bridges_set = false;
   bool open_set = false;
   std::vector<StandingChain> chains = {};
-  std::vector<StandingIsolationRule> rules = {};
+  std::vector<StandingRuleText> rules = {};
 
   [[nodiscard]] const StandingChain* find(const std::string& name) const {
     const auto found =
@@ -81,12 +85,12 @@ struct Standing {
     return found == chains.end() ? nullptr : &*found;
   }
   /// Are these, in this order, all the rules of the chain?
-  [[nodiscard]] bool has_rules(const std::string& chain, const std::vector<IsolationRule>& wanted) const {
+  [[nodiscard]] bool has_rules(const std::string& chain, const std::vector<RuleBuilder>& wanted) const {
     std::vector<std::string> texts;
-    for (const IsolationRule& rule : wanted)
+    for (const RuleBuilder& rule : wanted)
       if (rule.chain() == chain) texts.push_back(rule.text());
     auto next = texts.begin();
-    for (const StandingIsolationRule& rule : rules) {
+    for (const StandingRuleText& rule : rules) {
       if (rule.table != kTable || rule.chain != chain) continue;
       if (next == texts.end() || *next != rule.text) return false;
       ++next;
@@ -116,7 +120,7 @@ Result<Standing> survey(NftSession& session) {
         if (std::optional<StandingChain> chain = read_chain(message)) standing.chains.push_back(std::move(*chain));
         break;
       case AnswerKind::kRule:
-        standing.rules.push_back(read_isolation_rule(message));
+        standing.rules.push_back(read_rule_text(message));
         break;
       default:
         break;
@@ -144,7 +148,7 @@ struct Fault {
   bool absent = false;
 };
 
-Result<std::vector<Fault>> find_faults(const Standing& standing, const std::vector<IsolationRule>& rules) {
+Result<std::vector<Fault>> find_faults(const Standing& standing, const std::vector<RuleBuilder>& rules) {
   std::vector<Fault> faults;
   for (const IsolationChain& chain : chains()) {
     const StandingChain* there = standing.find(chain.name);
@@ -159,7 +163,7 @@ Result<std::vector<Fault>> find_faults(const Standing& standing, const std::vect
 }
 
 void put_repairs(MessageBuffer& batch, const Standing& standing, const std::vector<Fault>& faults,
-                 const std::vector<IsolationRule>& rules, const std::vector<MarkedBridge>& bridges) {
+                 const std::vector<RuleBuilder>& rules, const std::vector<MarkedBridge>& bridges) {
   put_table(batch);
   if (!standing.bridges_set) put_bridges_set(batch);
   for (const MarkedBridge& bridge : bridges) put_bridge(batch, bridge.name, bridge.mark);
@@ -168,7 +172,7 @@ void put_repairs(MessageBuffer& batch, const Standing& standing, const std::vect
   for (const Fault& fault : faults) {
     put_isolation_chain(batch, kTable, *fault.chain);
     if (!fault.absent) flush_chain(batch, kTable, fault.chain->name);
-    for (const IsolationRule& rule : rules)
+    for (const RuleBuilder& rule : rules)
       if (rule.chain() == fault.chain->name) rule.put(batch);
   }
 }
@@ -216,7 +220,7 @@ Result<bool> stands_in_nftables() {
 
 Result<void> ensure_nft_isolation(const std::function<Result<std::vector<MarkedBridge>>()>& bridges, LossWatch* watch) {
   constexpr std::string_view kAction = "write the rules of isolated networks";
-  const std::vector<IsolationRule> rules = constant_rules();
+  const std::vector<RuleBuilder> rules = constant_rules();
   NftSession session = TRY(NftSession::open());
   for (int round = 0; round < kMaxRounds; ++round) {
     const Standing standing = TRY(survey(session));
@@ -257,7 +261,7 @@ Result<bool> remove_nft_isolation() {
 }
 
 Result<void> check_nft_isolation() {
-  const std::vector<IsolationRule> rules = constant_rules();
+  const std::vector<RuleBuilder> rules = constant_rules();
   NftSession session = TRY(NftSession::open());
   for (int round = 0; round < kMaxRounds; ++round) {
     const Standing standing = TRY(survey(session));

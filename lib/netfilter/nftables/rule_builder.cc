@@ -4,6 +4,7 @@
 #include <libnftnl/expr.h>
 #include <linux/if_ether.h>
 #include <linux/netfilter.h>
+#include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nf_conntrack_tuple_common.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netlink.h>
@@ -11,6 +12,7 @@
 #include <netinet/in.h>
 
 #include <array>
+#include <string_view>
 #include <utility>
 
 namespace slicer::netfilter {
@@ -20,6 +22,10 @@ namespace {
 constexpr uint32_t source_offset(addr::Family family) { return family == addr::Family::kIpv4 ? 12 : 8; }
 constexpr uint32_t destination_offset(addr::Family family) { return family == addr::Family::kIpv4 ? 16 : 24; }
 
+constexpr uint8_t protocol_of(addr::Family family) {
+  return family == addr::Family::kIpv4 ? NFPROTO_IPV4 : NFPROTO_IPV6;
+}
+
 constexpr uint32_t size_of(addr::Family family) { return addr::bits_of(family) / 8; }
 
 // nft keeps the parts of a concatenated key in consecutive registers of 4 bytes each; NFT_REG_1 is where NFT_REG32_00
@@ -28,8 +34,31 @@ constexpr uint32_t register_behind(addr::Family family) {
   return family == addr::Family::kIpv4 ? uint32_t{NFT_REG32_01} : uint32_t{NFT_REG_2};
 }
 
+constexpr uint32_t kDestinationPort = 2;  // RFC 9293 and RFC 768
 constexpr uint32_t kLimitUnitSeconds = 1;
 constexpr uint32_t kRegister = NFT_REG_1;
+
+std::string expressions_text(const nftnl_rule* rule) {
+  std::string text;
+  nftnl_expr_iter* iterator = nftnl_expr_iter_create(rule);
+  for (const nftnl_expr* each = nullptr; iterator != nullptr && (each = nftnl_expr_iter_next(iterator)) != nullptr;) {
+    const std::string_view name = nftnl_expr_get_str(each, NFTNL_EXPR_NAME);
+    text.append("[").append(name);
+    // What these show changes by itself, or has defaults that the kernel fills in.
+    if (name != "counter" && name != "limit" && name != "log") {
+      std::array<char, 512> buffer{};
+      if (nftnl_expr_snprintf(buffer.data(), buffer.size(), each, NFTNL_OUTPUT_DEFAULT, 0) > 0)
+        text.append(" ").append(buffer.data());
+    }
+    // Words of four bytes are shown: without the size a prefix of names looks like a whole one.
+    uint32_t size = 0;
+    if (name == "cmp" && nftnl_expr_get(each, NFTNL_EXPR_CMP_DATA, &size) != nullptr)
+      text.append(" ").append(std::to_string(size));
+    text.append("]");
+  }
+  if (iterator != nullptr) nftnl_expr_iter_destroy(iterator);
+  return text;
+}
 
 }  // namespace
 
@@ -149,9 +178,16 @@ RuleBuilder& RuleBuilder::family(addr::Family family) {
   if (std::exchange(family_said_, true)) return *this;
   // To a netdev table every packet is NFPROTO_NETDEV's.
   if (place_.family == kNetdev) return ethertype(family == addr::Family::kIpv4 ? ETH_P_IP : ETH_P_IPV6);
-  const uint8_t value = family == addr::Family::kIpv4 ? NFPROTO_IPV4 : NFPROTO_IPV6;
+  const uint8_t value = protocol_of(family);
   meta(NFT_META_NFPROTO);
   compare(&value, sizeof(value));
+  return *this;
+}
+
+RuleBuilder& RuleBuilder::not_family(addr::Family family) {
+  const uint8_t value = protocol_of(family);
+  meta(NFT_META_NFPROTO);
+  compare(&value, sizeof(value), true);
   return *this;
 }
 
@@ -247,10 +283,14 @@ RuleBuilder& RuleBuilder::destination_type(AddressType type) {
   return *this;
 }
 
-void RuleBuilder::direction(uint8_t value) {
+void RuleBuilder::connection(uint32_t key) {
   nftnl_expr* expression = add("ct");
   nftnl_expr_set_u32(expression, NFTNL_EXPR_CT_DREG, kRegister);
-  nftnl_expr_set_u32(expression, NFTNL_EXPR_CT_KEY, NFT_CT_DIRECTION);
+  nftnl_expr_set_u32(expression, NFTNL_EXPR_CT_KEY, key);
+}
+
+void RuleBuilder::direction(uint8_t value) {
+  connection(NFT_CT_DIRECTION);
   compare(&value, sizeof(value));
 }
 
@@ -261,6 +301,17 @@ RuleBuilder& RuleBuilder::reply_direction() {
 
 RuleBuilder& RuleBuilder::original_direction() {
   direction(IP_CT_DIR_ORIGINAL);
+  return *this;
+}
+
+RuleBuilder& RuleBuilder::established_reply() {
+  constexpr uint32_t kEstablishedOrRelated =
+      NF_CT_STATE_BIT(IP_CT_ESTABLISHED) | NF_CT_STATE_BIT(IP_CT_RELATED);  // nf_conntrack_common.h
+  const uint32_t none = 0;
+  direction(IP_CT_DIR_REPLY);
+  connection(NFT_CT_STATE);
+  mask(&kEstablishedOrRelated, sizeof(kEstablishedOrRelated));
+  compare(&none, sizeof(none), true);
   return *this;
 }
 
@@ -278,24 +329,49 @@ RuleBuilder& RuleBuilder::ipv4_option(uint8_t option) {
   return *this;
 }
 
-RuleBuilder& RuleBuilder::source_verdict(addr::Family family, const std::string& map) {
+void RuleBuilder::address(addr::Family family, uint32_t offset) {
   this->family(family);
-  load(NFT_PAYLOAD_NETWORK_HEADER, source_offset(family), size_of(family));
+  load(NFT_PAYLOAD_NETWORK_HEADER, offset, size_of(family));
+}
+
+void RuleBuilder::destination_and_port(addr::Family family) {
+  address(family, destination_offset(family));
+  load(NFT_PAYLOAD_TRANSPORT_HEADER, kDestinationPort, sizeof(uint16_t), register_behind(family));
+}
+
+RuleBuilder& RuleBuilder::source_and_destination_in(addr::Family family, const std::string& set) {
+  address(family, source_offset(family));
+  load(NFT_PAYLOAD_NETWORK_HEADER, destination_offset(family), size_of(family), register_behind(family));
+  lookup(set, false);
+  return *this;
+}
+
+RuleBuilder& RuleBuilder::destination_in(addr::Family family, const std::string& set) {
+  address(family, destination_offset(family));
+  lookup(set, false);
+  return *this;
+}
+
+RuleBuilder& RuleBuilder::destination_port_in(addr::Family family, const std::string& set) {
+  destination_and_port(family);
+  lookup(set, false);
+  return *this;
+}
+
+RuleBuilder& RuleBuilder::source_verdict(addr::Family family, const std::string& map) {
+  address(family, source_offset(family));
   lookup(map, true);
   return *this;
 }
 
 RuleBuilder& RuleBuilder::destination_verdict(addr::Family family, const std::string& map) {
-  this->family(family);
-  load(NFT_PAYLOAD_NETWORK_HEADER, destination_offset(family), size_of(family));
+  address(family, destination_offset(family));
   lookup(map, true);
   return *this;
 }
 
 RuleBuilder& RuleBuilder::destination_port_verdict(addr::Family family, const std::string& map) {
-  this->family(family);
-  load(NFT_PAYLOAD_NETWORK_HEADER, destination_offset(family), size_of(family));
-  load(NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2, register_behind(family));
+  destination_and_port(family);
   lookup(map, true);
   return *this;
 }
@@ -317,7 +393,7 @@ RuleBuilder& RuleBuilder::limit(uint64_t per_second, uint32_t burst) {
 RuleBuilder& RuleBuilder::log(uint16_t group, const std::string& prefix) {
   nftnl_expr* expression = add("log");
   nftnl_expr_set_u16(expression, NFTNL_EXPR_LOG_GROUP, group);
-  nftnl_expr_set_str(expression, NFTNL_EXPR_LOG_PREFIX, prefix.c_str());
+  if (!prefix.empty()) nftnl_expr_set_str(expression, NFTNL_EXPR_LOG_PREFIX, prefix.c_str());
   return *this;
 }
 
@@ -349,9 +425,21 @@ RuleBuilder& RuleBuilder::comment(const std::string& text) {
   return *this;
 }
 
-void RuleBuilder::put(MessageBuffer& out) {
+std::string RuleBuilder::text() const { return expressions_text(rule_.get()); }
+
+void RuleBuilder::put(MessageBuffer& out) const {
   nftnl_rule_nlmsg_build_payload(out.open(NFT_MSG_NEWRULE, place_.family, NLM_F_CREATE | NLM_F_APPEND), rule_.get());
   (void)out.close();
+}
+
+StandingRuleText read_rule_text(const nlmsghdr* message) {
+  const RulePtr rule(nftnl_rule_alloc());
+  if (nftnl_rule_nlmsg_parse(message, rule.get()) < 0) return {};
+  const auto text_of = [&](uint16_t attribute) {
+    const char* text = nftnl_rule_get_str(rule.get(), attribute);
+    return text == nullptr ? std::string() : std::string(text);
+  };
+  return {.table = text_of(NFTNL_RULE_TABLE), .chain = text_of(NFTNL_RULE_CHAIN), .text = expressions_text(rule.get())};
 }
 
 }  // namespace slicer::netfilter

@@ -36,6 +36,8 @@ class RuleBuilder {
   RuleBuilder& source(const addr::Cidr& prefix, bool negate = false);
   RuleBuilder& destination(const addr::Cidr& prefix, bool negate = false);
   RuleBuilder& family(addr::Family family);
+  /// Of any family but this one.
+  RuleBuilder& not_family(addr::Family family);
   /// ETH_P_*; the first match of a rule.
   RuleBuilder& ethertype(uint16_t type, bool negate = false);
   RuleBuilder& l4_protocol(uint8_t protocol, bool negate = false);
@@ -47,12 +49,19 @@ class RuleBuilder {
   RuleBuilder& later_fragment(addr::Family family);
   RuleBuilder& icmp_type(uint8_t type);
   RuleBuilder& icmpv6_type(TypeRange types);
+  /// Addresses in sets of one family.
+  RuleBuilder& source_and_destination_in(addr::Family family, const std::string& set);
+  RuleBuilder& destination_in(addr::Family family, const std::string& set);
+  /// With the port of TCP or UDP (the protocol must have been matched).
+  RuleBuilder& destination_port_in(addr::Family family, const std::string& set);
   /// UDP from one port to another.
   RuleBuilder& udp(uint16_t from, uint16_t to);
   RuleBuilder& destination_type(AddressType type);
   /// Packets of a connection against the direction in which it was opened, related ones (ICMP errors) among them.
   RuleBuilder& reply_direction();
   RuleBuilder& original_direction();
+  /// Against the direction of a connection that is established, or related to one.
+  RuleBuilder& established_reply();
   /// An IPv4 packet with the option (RFC 791: 131, 137).
   RuleBuilder& ipv4_option(uint8_t option);
 
@@ -72,8 +81,11 @@ class RuleBuilder {
   RuleBuilder& go_to(const std::string& chain);
   RuleBuilder& comment(const std::string& text);
 
+  [[nodiscard]] const std::string& chain() const { return place_.chain; }
+  /// As the kernel lists it, without counts: equal texts are equal rules.
+  [[nodiscard]] std::string text() const;
   /// Appends the rule to its chain.
-  void put(MessageBuffer& out);
+  void put(MessageBuffer& out) const;
 
  private:
   nftnl_expr* add(const char* name);
@@ -83,6 +95,9 @@ class RuleBuilder {
   void mask(const void* bits, size_t size);
   void masked(const addr::Cidr& prefix, uint32_t offset, bool negate);
   void lookup(const std::string& set, bool verdict);
+  void address(addr::Family family, uint32_t offset);
+  void destination_and_port(addr::Family family);
+  void connection(uint32_t key);
   void direction(uint8_t value);
   void verdict(int code, const std::string& chain);
 
@@ -90,5 +105,13 @@ class RuleBuilder {
   RulePtr rule_;
   bool family_said_ = false;
 };
+
+/// A rule that stands, as far as comparisons need it.
+struct StandingRuleText {
+  std::string table = {};
+  std::string chain = {};
+  std::string text = {};  ///< as RuleBuilder::text()
+};
+StandingRuleText read_rule_text(const nlmsghdr* message);
 
 }  // namespace slicer::netfilter

@@ -12,7 +12,7 @@
 #include "lib/netfilter/egress_table.h"
 #include "lib/netfilter/nftables/codec.h"
 #include "lib/netfilter/nftables/handles.h"
-#include "lib/netfilter/nftables/isolation_rule.h"
+#include "lib/netfilter/nftables/named_table.h"
 #include "lib/netfilter/vm_table.h"
 
 namespace slicer::netfilter {

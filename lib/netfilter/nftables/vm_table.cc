@@ -8,7 +8,8 @@
 #include <utility>
 
 #include "lib/netfilter/nftables/codec.h"
-#include "lib/netfilter/nftables/isolation_rule.h"
+#include "lib/netfilter/nftables/named_table.h"
+#include "lib/netfilter/nftables/rule_builder.h"
 
 namespace slicer::netfilter {
 namespace {
@@ -29,6 +30,10 @@ constexpr const char* kAllowedPorts = "allowed-ports";
 constexpr uint8_t kEchoRequest = 8;     // RFC 792
 constexpr int32_t kRawPriority = -300;  // NF_IP_PRI_RAW: before connection tracking knows the packet
 constexpr int32_t kFilterPriority = 0;
+
+constexpr addr::Family kIpv4Family = addr::Family::kIpv4;
+
+addr::Cidr host_of(const addr::Ip& ip) { return {.ip = ip, .prefix = addr::bits_of(ip.family())}; }
 
 /// The lists as this table has them: IPv6 is closed altogether.
 struct Lists {
@@ -74,56 +79,52 @@ class RuleList {
     add_local();
     add_policy();
   }
-  std::vector<IsolationRule> take() && { return std::move(rules_); }
+  std::vector<RuleBuilder> take() && { return std::move(rules_); }
 
  private:
-  IsolationRule& add(const char* chain, const char* comment = "") {
-    return rules_.emplace_back(kVmTable, chain, comment);
+  RuleBuilder& add(const char* chain, const std::string& comment = {}) {
+    RuleBuilder& rule = rules_.emplace_back(ChainPlace{.family = kInet, .table = kVmTable, .chain = chain});
+    return comment.empty() ? rule : rule.comment(comment);
   }
 
   void add_prerouting() {
     for (const std::string& link : {vm_.tap, vm_.uplink})
-      add(kPrerouting, "IPv6 is closed").link(Way::kIn, link).not_ipv4().drop();
-    add(kPrerouting, "not the guest's address").link(Way::kIn, vm_.tap).source_not(vm_.guest).drop();
-    add(kPrerouting, "IPv4 options, source routes").link(Way::kIn, vm_.tap).has_ipv4_options().drop();
-    add(kPrerouting, "not for the guest").link(Way::kIn, vm_.uplink).destination_not(vm_.guest).drop();
+      add(kPrerouting, "IPv6 is closed").input(link).not_family(kIpv4Family).drop();
+    add(kPrerouting, "not the guest's address").input(vm_.tap).source(host_of(vm_.guest), true).drop();
+    add(kPrerouting, "IPv4 options, source routes").input(vm_.tap).long_ipv4_header().drop();
+    add(kPrerouting, "not for the guest").input(vm_.uplink).destination(host_of(vm_.guest), true).drop();
   }
 
   void add_forward() {
-    add(kForward, "replies to the guest").link(Way::kIn, vm_.uplink).link(Way::kOut, vm_.tap).reply().accept();
-    add(kForward).link(Way::kIn, vm_.tap).link(Way::kOut, vm_.uplink).go_to(kPolicy);
+    add(kForward, "replies to the guest").input(vm_.uplink).output(vm_.tap).established_reply().accept();
+    add(kForward).input(vm_.tap).output(vm_.uplink).go_to(kPolicy);
     for (const std::string& link : {vm_.tap, vm_.uplink}) {
-      add(kForward).link(Way::kIn, link).drop();
-      add(kForward).link(Way::kOut, link).drop();
+      add(kForward).input(link).drop();
+      add(kForward).output(link).drop();
     }
   }
 
   void add_local() {
-    add(kInput, "replies to a port forward").link(Way::kIn, vm_.tap).reply().accept();
-    add(kInput, "pings")
-        .link(Way::kIn, vm_.tap)
-        .destination({.ip = vm_.gateway, .prefix = 32})
-        .protocol(IPPROTO_ICMP)
-        .icmp_type(kEchoRequest)
-        .accept();
-    for (const std::string& link : {vm_.tap, vm_.uplink}) add(kInput).link(Way::kIn, link).drop();
-    add(kOutput, "IPv6 is closed").link(Way::kOut, vm_.tap).not_ipv4().drop();
+    add(kInput, "replies to a port forward").input(vm_.tap).established_reply().accept();
+    add(kInput, "pings").input(vm_.tap).destination(host_of(vm_.gateway)).icmp_type(kEchoRequest).accept();
+    for (const std::string& link : {vm_.tap, vm_.uplink}) add(kInput).input(link).drop();
+    add(kOutput, "IPv6 is closed").output(vm_.tap).not_family(kIpv4Family).drop();
     // What the namespace itself says to the outside are errors about forwarded packets.
-    add(kOutput).link(Way::kOut, vm_.uplink).reply().accept();
-    add(kOutput).link(Way::kOut, vm_.uplink).drop();
+    add(kOutput).output(vm_.uplink).established_reply().accept();
+    add(kOutput).output(vm_.uplink).drop();
   }
 
   void add_policy() {
-    add(kPolicy, "replies").reply().accept();
+    add(kPolicy, "replies").established_reply().accept();
     if (shape_.dropped || shape_.allowed) {
       for (const uint8_t protocol : {uint8_t{IPPROTO_TCP}, uint8_t{IPPROTO_UDP}})
-        add(kPolicy).protocol(protocol).jump(kPorts);
-      if (shape_.dropped) add(kPorts).destination_port_in(kDroppedPorts).go_to(kRefused);
-      if (shape_.allowed) add(kPorts).destination_port_in(kAllowedPorts).counter().accept();
+        add(kPolicy).l4_protocol(protocol).jump(kPorts);
+      if (shape_.dropped) add(kPorts).destination_port_in(kIpv4Family, kDroppedPorts).go_to(kRefused);
+      if (shape_.allowed) add(kPorts).destination_port_in(kIpv4Family, kAllowedPorts).counter().accept();
     }
     const bool allows = vm_.policy.fallback == PolicyVerdict::kAllow;
     if (shape_.addresses) {
-      IsolationRule& listed = add(kPolicy).destination_in(kAddressesSet);
+      RuleBuilder& listed = add(kPolicy).destination_in(kIpv4Family, kAddressesSet);
       allows ? listed.go_to(kRefused) : listed.counter().accept();
     }
     allows ? add(kPolicy).counter().accept() : add(kPolicy).go_to(kRefused);
@@ -133,7 +134,7 @@ class RuleList {
 
   const VmTableRules& vm_;
   Shape shape_;
-  std::vector<IsolationRule> rules_ = {};
+  std::vector<RuleBuilder> rules_ = {};
 };
 
 /// Rules come after the sets that they name, elements last.
@@ -144,7 +145,7 @@ void put_all(MessageBuffer& batch, const VmTableRules& rules) {
   if (!lists.dropped.empty()) put_set(batch, kVmTable, kDroppedPorts, Keys::kAddressPorts, 2);
   if (!lists.allowed.empty()) put_set(batch, kVmTable, kAllowedPorts, Keys::kAddressPorts, 3);
   for (const IsolationChain& chain : chains_of(rules)) put_isolation_chain(batch, kVmTable, chain);
-  for (const IsolationRule& rule : RuleList(rules, Shape::of(lists)).take()) rule.put(batch);
+  for (const RuleBuilder& rule : RuleList(rules, Shape::of(lists)).take()) rule.put(batch);
   put_addresses(batch, kVmTable, kAddressesSet, lists.addresses);
   put_address_ports(batch, kVmTable, kDroppedPorts, lists.dropped);
   put_address_ports(batch, kVmTable, kAllowedPorts, lists.allowed);
@@ -158,7 +159,7 @@ struct StandingTable {
   bool interrupted = false;
   std::optional<std::string> mark = {};
   std::vector<StandingChain> chains = {};
-  std::vector<StandingIsolationRule> rules = {};
+  std::vector<StandingRuleText> rules = {};
 };
 
 /// How much is asked.
@@ -182,7 +183,7 @@ Result<StandingTable> survey(NftSession& session, Depth depth) {
   const Answers answers = TRY(session.ask(question, [&](uint32_t, const nlmsghdr* message) {
     if (is_table_answer(message)) standing.mark = read_table_comment(message);
     if (kind_of(message) == AnswerKind::kGeneration) standing.generation = read_generation(message);
-    if (kind_of(message) == AnswerKind::kRule) standing.rules.push_back(read_isolation_rule(message));
+    if (kind_of(message) == AnswerKind::kRule) standing.rules.push_back(read_rule_text(message));
     if (kind_of(message) == AnswerKind::kChain)
       if (std::optional<StandingChain> chain = read_chain(message)) standing.chains.push_back(std::move(*chain));
   }));

@@ -1,4 +1,6 @@
 // Tables, chains, sets and elements of isolated networks.
+#include "lib/netfilter/nftables/named_table.h"
+
 #include <arpa/inet.h>
 #include <libmnl/libmnl.h>
 #include <linux/netfilter.h>
@@ -13,7 +15,6 @@
 
 #include "lib/netfilter/nftables/codec.h"
 #include "lib/netfilter/nftables/handles.h"
-#include "lib/netfilter/nftables/isolation_rule.h"
 
 namespace slicer::netfilter {
 namespace {
