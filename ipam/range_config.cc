@@ -223,12 +223,12 @@ Result<std::vector<Segment>> from_blocks(const RangeKeys& keys) {
 bool describes_range(const cni::Json& object) {
   if (!object.is_object()) return false;
   const auto is_there = [&](const char* key) {
-    const auto found = object.find(key);
-    return found != object.end() && !found->is_null() && *found != "" && *found != cni::Json::array();
+    const cni::Json* found = cni::find_key(object, key);
+    return found != nullptr && !found->is_null() && *found != "" && *found != cni::Json::array();
   };
   if (is_there("subnet") || is_there("range") || is_there("addresses")) return true;
-  const auto gateway = object.find("gateway");
-  return gateway != object.end() && gateway->is_string() &&
+  const cni::Json* gateway = cni::find_key(object, "gateway");
+  return gateway != nullptr && gateway->is_string() &&
          gateway->get_ref<const std::string&>().find('/') != std::string::npos;
 }
 

@@ -16,8 +16,8 @@ constexpr int64_t kRateMax = 8'000'000'000'000'000'000;
 constexpr int64_t kBurstMax = int64_t{UINT32_MAX} * 8 - 1;
 
 bool is_given(const Json& json, const char* key) {
-  const auto found = json.find(key);
-  return found != json.end() && !found->is_null();
+  const Json* found = find_key(json, key);
+  return found != nullptr && !found->is_null();
 }
 
 Result<RateLimit> read_limit(const Json& json, const char* rate_key, const char* burst_key) {

@@ -1,5 +1,7 @@
 #include "lib/cni/fields.h"
 
+#include <algorithm>
+
 namespace slicer::cni {
 namespace {
 
@@ -40,9 +42,8 @@ Result<const Json*> member(const Json& json, const char* key) {
   if (json.is_null()) return nullptr;
   if (!json.is_object())
     return fail(Kind::kInvalidConfig, "read " + quoted(key) + ": expected an object around it, got " + shown(json));
-  const auto found = json.find(key);
-  if (found == json.end() || found->is_null()) return nullptr;
-  return &*found;
+  const Json* found = find_key(json, key);
+  return found == nullptr || found->is_null() ? nullptr : found;
 }
 
 std::string allowed(Bounds bounds) {
@@ -51,7 +52,19 @@ std::string allowed(Bounds bounds) {
   return "allowed: " + std::to_string(bounds.low) + "-" + std::to_string(bounds.high);
 }
 
+char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+
 }  // namespace
+
+bool same_key(std::string_view a, std::string_view b) { return std::ranges::equal(a, b, {}, lower, lower); }
+
+const Json* find_key(const Json& json, std::string_view key) {
+  if (!json.is_object()) return nullptr;
+  if (const auto found = json.find(key); found != json.end()) return &*found;
+  for (const auto& [name, value] : json.items())
+    if (same_key(name, key)) return &value;
+  return nullptr;
+}
 
 Result<std::string> string_field(const Json& json, const char* key, std::string fallback) {
   const Json* value = TRY(member(json, key));

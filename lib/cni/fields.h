@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "lib/cni/json.h"
@@ -17,6 +18,13 @@ struct Bounds {
   int64_t low = INT64_MIN;
   int64_t high = INT64_MAX;
 };
+
+/// Whether two keys are the same to Go's encoding/json, with which upstream's plugins read: in any case, so that
+/// "isgateway" works with them, and with ours in their place.
+bool same_key(std::string_view a, std::string_view b);
+/// The member `key` of an object, else one whose key is the same in another case; nullptr when there is none, or no
+/// object. An explicit null is a member.
+const Json* find_key(const Json& json, std::string_view key);
 
 // `json` must be an object (or null, which reads as an empty one); anything else is kInvalidConfig. `key` names the
 // member; messages show it in double quotes.

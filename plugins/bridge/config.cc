@@ -121,7 +121,7 @@ Result<void> parse_guards(const Json& conf, Config& config) {
   config.guard_ip = guards.ip;
   if (config.trunk.empty()) return {};
   // A trunk's frames are tagged, and the guest chooses the tags: the filter, which wants untagged frames, cannot be.
-  if (!conf.contains("macspoofchk") && !TRY(cni::optional_bool_field(conf, "ipspoofchk"))) {
+  if (cni::find_key(conf, "macspoofchk") == nullptr && !TRY(cni::optional_bool_field(conf, "ipspoofchk"))) {
     config.guard_mac = config.guard_ip = false;
     return {};
   }

@@ -52,8 +52,8 @@ Result<std::optional<addr::Cidr>> range_key(const Json& json, const char* key) {
 }
 
 bool is_set(const Json& json, const char* key) {
-  const auto found = json.find(key);
-  return found != json.end() && !found->is_null() && *found != "" && *found != Json::array();
+  const Json* found = cni::find_key(json, key);
+  return found != nullptr && !found->is_null() && *found != "" && *found != Json::array();
 }
 
 /// Ours: everything but which addresses is the section's own business.

@@ -5,6 +5,8 @@
 #include <cctype>
 #include <numeric>
 
+#include "lib/cni/fields.h"
+
 namespace slicer::runner::doctor {
 namespace {
 
@@ -83,7 +85,8 @@ bool resembles(const std::string& key, std::string_view known) {
 void look_through(const Json& object, Keys known, const std::string& path, std::vector<NearMiss>& found) {
   if (!object.is_object()) return;
   const auto is_known = [&](const std::string& key) {
-    return std::ranges::count(known, key) > 0 || std::ranges::count(kGeneral, key) > 0;
+    const auto same = [&](std::string_view one) { return cni::same_key(one, key); };  // the plugin takes it, too
+    return std::ranges::any_of(known, same) || std::ranges::any_of(kGeneral, same);
   };
   for (const auto& [key, value] : object.items()) {
     if (is_known(key)) continue;

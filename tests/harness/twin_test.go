@@ -183,6 +183,8 @@ func TestTwinOfUpstreamsBridge(t *testing.T) {
 		{"part of a subnet", object{"isGateway": true, "ipam": object{"subnet": "192.0.2.0/24", "rangeStart": "192.0.2.1",
 			"rangeEnd": "192.0.2.3", "gateway": "192.0.2.2"}}, nil, ""},
 		{"two ranges in a set", object{"ipam": ipam([]any{[]any{object{"subnet": "192.0.2.0/30"}, object{"subnet": "198.51.100.8/29"}}})}, nil, ""},
+		{"keys in any case", object{"isgateway": true, "HairpinMode": true, "MTU": 1400, "ipam": object{"SUBNET": "192.0.2.0/24",
+			"routes": []any{object{"Dst": "0.0.0.0/0"}}, "rangestart": "192.0.2.9"}}, nil, ""},
 		{"a namespace without IPv6", object{"isGateway": true, "ipam": ipam(dual, four, six)}, nil, "net.ipv6.conf.all.disable_ipv6=1"},
 		{"a default route twice", object{"isDefaultGateway": true, "ipam": ipam(dual, four)}, nil, ""},
 	}

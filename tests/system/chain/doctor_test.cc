@@ -98,12 +98,12 @@ TEST_CASE("doctor: without /dev/net/tun that is what fails, not what needs a TAP
 TEST_CASE("doctor: a mistyped key, which the plugin ignores, is told with the right one") {
   const OneNetwork host;
   Json list = network_list("slicer", "slicer0", kSubnet);
-  list["plugins"][0]["isgateway"] = true;
+  list["plugins"][0]["isGatway"] = true;
   list["plugins"][0]["x-comment"] = "ours";
   write_list("51-slicer.conflist", list);
   const Report report;
   CHECK(contains(report.of("conflist"), "warn: network 'slicer' (/etc/cni/net.d/51-slicer.conflist): slicer-bridge"));
-  CHECK(contains(report.of("conflist"), "\"isgateway\""));
+  CHECK(contains(report.of("conflist"), "\"isGatway\""));
   CHECK_FALSE(contains(report.of("conflist"), "x-comment"));
 }
 

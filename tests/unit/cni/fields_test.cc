@@ -31,6 +31,18 @@ TEST_CASE("fields: a key of the right type is read") {
   CHECK(nested_field(kConf, {"o", "k"}).value() == Json{{"z", 1}});
 }
 
+TEST_CASE("fields: a key is found in any case, the very key first") {
+  const Json conf =
+      Json::parse(R"({"ISGATEWAY": true, "MTU": 1, "mtu": 2, "IPAM": {"Type": "x"}, "mtus": 3, "dns": null,
+                                    "DNS": {}})");
+  CHECK(bool_field(conf, "isGateway", false).value());
+  CHECK(int_field(conf, "mtu", 0).value() == 2);
+  CHECK(nested_field(conf, {"ipam", "type"}).value() == "x");
+  CHECK(find_key(conf, "mt") == nullptr);
+  CHECK(nested_field(conf, {"dns"}).value().is_null());
+  CHECK(message_of(bool_field(Json{{"ISGATEWAY", 5}}, "isGateway", false)).find("\"isGateway\"") == 0);
+}
+
 TEST_CASE("fields: absent, null and a null document give the default") {
   for (const char* key : {"absent", "n"}) {
     for (const Json& json : {kConf, Json()}) {

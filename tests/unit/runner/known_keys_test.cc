@@ -55,15 +55,16 @@ TEST_CASE("known keys: what the plugins' pages have") {
 }
 
 TEST_CASE("near misses: a slip of the pen is told, other people's keys are not") {
-  CHECK(told(Json::parse(R"({"type": "slicer-bridge", "isgateway": true, "ipMask": true, "bridge": "b",
+  CHECK(
+      told(Json::parse(R"({"type": "slicer-bridge", "isgateway": true, "isGatway": true, "ipMask": true, "bridge": "b",
     "ipam": {"type": "slicer-ipam", "subnett": "192.0.2.0/24", "rangeStrat": "192.0.2.9"}})")) ==
-        "ipMask->ipMasq isgateway->isGateway ipam.rangeStrat->rangeStart ipam.subnett->subnet ");
+      "ipMask->ipMasq isGatway->isGateway ipam.rangeStrat->rangeStart ipam.subnett->subnet ");
   CHECK(
       told(Json::parse(
           R"({"type": "slicer-bridge", "comment": "x", "cni.dev/x": 1, "ipam": {"type": "host-local", "subnett": 1}})")) ==
       "");
-  CHECK(told(Json::parse(R"({"type": "slicer-isolated", "rang": "192.0.2.0/24", "ipam": {"datadir": "/x"}})")) ==
-        "rang->range ipam.datadir->dataDir ");
+  CHECK(told(Json::parse(R"({"type": "slicer-isolated", "rang": "192.0.2.0/24", "ipam": {"datadi": "/x"}})")) ==
+        "rang->range ipam.datadi->dataDir ");
   CHECK(told(Json::parse(R"({"type": "slicer-firewall", "drops": [], "alow": []})")) == "alow->allow drops->drop ");
   CHECK(told(Json::parse(R"({"type": "bridge", "isgateway": true})")) == "");
   CHECK(told(Json::parse("[]")) == "");
