@@ -11,6 +11,7 @@
 #include "lib/net/netns.h"
 #include "runner/chain/runtime.h"
 #include "runner/gc/leftovers.h"
+#include "runner/gc/portless.h"
 #include "runner/networks/attachments.h"
 #include "runner/print.h"
 #include "runner/state/vm_definition.h"
@@ -122,6 +123,17 @@ Result<void> clean_nameless(const Context& context, const Leftover& leftover, Ta
   return {};
 }
 
+Result<void> clean_portless(Tally& tally) {
+  for (const DeadNeighbours& one : TRY(remove_dead_neighbours()))
+    TRY(report_removal({{"what", "neighbours"}, {"bridge", one.bridge}, {"count", one.count}},
+                       fmt::format("removed {} neighbour {} of guests that are gone from bridge {}", one.count,
+                                   one.count == 1 ? "entry" : "entries", one.bridge),
+                       tally));
+  for (const std::string& ifb : TRY(remove_portless_ifbs()))
+    TRY(report_removal({{"what", "ifb"}, {"name", ifb}}, "removed ifb " + ifb + ", whose port is gone", tally));
+  return {};
+}
+
 Result<int> run_gc(const Context& context, bool json) {
   TRY(check_root());
   Tally tally;
@@ -129,6 +141,7 @@ Result<int> run_gc(const Context& context, bool json) {
   TRY(clean_vms(context, tally));
   TRY(clean_orphans(context, tally));
   for (const Leftover& leftover : kLeftovers) TRY(clean_nameless(context, leftover, tally));
+  TRY(clean_portless(tally));
   if (json) {
     const cni::Json all = {{"removed", tally.removed}, {"failed", tally.failed}};
     TRY(print(all.dump(2, ' ', false, cni::Json::error_handler_t::replace) + "\n"));

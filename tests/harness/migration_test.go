@@ -163,3 +163,37 @@ func TestTakeOverLeavesStrangersAlone(t *testing.T) {
 		mustEqual(t, "the stranger's link", links(t, rt.NetNS), []string{"eth0"})
 	})
 }
+
+// Upstream's DEL of what slicer-bridge made removes the link. What else there was of it would lead the next container
+// with the address astray; `slicer-run gc` takes it away.
+func TestWayBackLeavesNothing(t *testing.T) {
+	onOwnHost(t, func() {
+		list := func(s suite) *network {
+			list := s.list("plain", v4, v6)
+			plugin(list, 0)["macspoofchk"] = true
+			plugin(list, 0)["capabilities"] = object{"bandwidth": true, "ips": true}
+			install(t, list)
+			return load(t, list)
+		}
+		a, b := at("a", newNetns(t, "a"), "eth0"), at("b", newNetns(t, "b"), "eth0")
+		keep := at("keep", newNetns(t, "keep"), "eth0")
+		limit := object{"ingressRate": 8000000, "ingressBurst": 800000, "egressRate": 8000000, "egressBurst": 800000}
+		for _, rt := range []*runtimeConf{a, keep} {
+			rt.CapabilityArgs = object{"bandwidth": limit}
+			list(slicers).add(rt)
+		}
+		before := links(t, hostNetns)
+		list(upstreams).del(a)
+		mustContain(t, must(t, "ip", "neigh"), "192.0.2.2 dev plain0")
+		removed := runner(t, "gc")
+		mustContain(t, removed, "removed 2 neighbour entries of guests that are gone from bridge plain0\n")
+		mustContain(t, removed, "whose port is gone\n")
+		mustEqual(t, "links", len(links(t, hostNetns)), len(before)-2)
+		mustEqual(t, "entries of a", strings.Contains(must(t, "ip", "neigh"), "192.0.2.2 dev plain0"), false)
+
+		b.CapabilityArgs = object{"ips": []string{"192.0.2.2"}}
+		mustEqual(t, "address", list(upstreams).add(b).IPs[0].Address.String(), "192.0.2.2/24")
+		mustReach(t, "host", "192.0.2.2", "192.0.2.3")
+		mustEqual(t, "gc again", runner(t, "gc"), "nothing to remove\n")
+	})
+}
