@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "lib/net/link.h"
+#include "lib/net/tap_label.h"
 
 namespace slicer::net {
 namespace {
@@ -49,13 +50,20 @@ Result<void> set(int fd, unsigned long what, unsigned long value, const std::str
   return {};
 }
 
+/// TUNSETIFF, by a process of the label that is asked for. @return its errno; what was made stands in `request`
+Result<int> name_tap(int fd, const std::string& label, ifreq& request) {
+  if (label.empty()) return ioctl(fd, TUNSETIFF, &request) == 0 ? 0 : errno;
+  const int err = TRY(name_tap_as(label, fd, request.ifr_name, request.ifr_flags));
+  return err != 0 || ioctl(fd, TUNGETIFF, &request) == 0 ? err : errno;
+}
+
 /// @return the name that it has
 Result<std::string> claim_name(int fd, const TapSpec& spec) {
   const std::string& name = spec.name;
   ifreq request = TRY(
       request_of(name.empty() ? kAnyName : name, kTapFlags | IFF_TUN_EXCL | (spec.multi_queue ? IFF_MULTI_QUEUE : 0)));
-  if (ioctl(fd, TUNSETIFF, &request) == 0) return std::string(request.ifr_name);
-  const int err = errno;
+  const int err = TRY(name_tap(fd, spec.selinux_label, request));
+  if (err == 0) return std::string(request.ifr_name);
   Error error = errno_error(err, "create tap '" + name + "'");
   if (err == EBUSY || err == EEXIST) {
     error.kind = Kind::kExists;

@@ -23,6 +23,8 @@ struct TapSpec {
   std::optional<uint32_t> owner_group = {};  ///< gid that may open it too
   /// Several queues, for a hypervisor that opens it as often. One that wants a single one may fail on such a TAP.
   bool multi_queue = false;
+  /// That it is made with; empty: the caller's. The program answers for itself in main() (tap_label.h).
+  std::string selinux_label = {};
   bool up = true;
   bool no_ipv6_link_local = false;  ///< no fe80 address of the host on it
   bool ipv4_forwarding = false;     ///< LinkChange::ipv4_forwarding
@@ -30,7 +32,7 @@ struct TapSpec {
 /// Makes a persistent TAP in `ns` (nullptr: the calling thread's namespace), to which `session` must belong. Persistent
 /// only when it is complete, so a process killed half way leaves none. @return its index.
 /// Errors: kExists (the name is in use), kUnsupportedKernel (no /dev/net/tun), kExhausted (the bridge is full),
-/// kSystem.
+/// kSystem; name_tap_as()'s.
 Result<int> create_tap(const Netns* ns, RouteSocket& session, const TapSpec& spec);
 
 /// Opens a queue of a persistent TAP, as a hypervisor does (TAP, no packet information, virtio-net header).

@@ -5,6 +5,7 @@
 #include "lib/cni/attachment.h"
 #include "lib/cni/fields.h"
 #include "lib/cni/guard_keys.h"
+#include "lib/net/tap_label.h"
 
 namespace slicer::tap {
 namespace {
@@ -28,6 +29,15 @@ Result<std::string> parse_bridge(const Json& conf) {
   return fail(Kind::kInvalidConfig,
               fmt::format("\"bridge\": '{}' cannot name a link: 1 to 15 bytes without '/', ':' and white space", name),
               "name a bridge of the VM's namespace, or leave the key out");
+}
+
+Result<std::string> parse_label(const Json& conf) {
+  std::string label = TRY(cni::string_field(conf, "selinuxContext"));
+  if (label.empty()) return label;
+  TRY(net::check_label_shape(label)
+          .context("\"selinuxContext\"")
+          .hint("write it like system_u:system_r:container_t:s0, or leave the key out for the caller's"));
+  return label;
 }
 
 Result<std::optional<addr::Mac>> parse_mac_key(const Json& conf) {
@@ -60,7 +70,7 @@ Result<Config> parse_config(const cni::NetConf& conf, const cni::Environment& en
   config.mtu_bytes = TRY(parse_mtu(raw));
   config.multi_queue = TRY(cni::bool_field(raw, "multiQueue", false));
   config.bridge = TRY(parse_bridge(raw));
-  config.selinux_context = TRY(cni::string_field(raw, "selinuxContext"));
+  config.selinux_label = TRY(parse_label(raw));
   config.mac = TRY(parse_mac_key(raw));
   config.asked = TRY(cni::requested_mac(conf, env));
   if (config.asked) config.mac = config.asked;
@@ -79,7 +89,6 @@ Result<void> refuse_plain_keys(const Config& config, const cni::NetConf& conf) {
         hint);
   };
   if (!config.bridge.empty()) return refuse("bridge", "leave it out: the TAP passes everything on to that interface");
-  if (!config.selinux_context.empty()) return refuse("selinuxContext", "leave it out");
   if (!conf.ipam_type.empty()) return refuse("ipam", "leave it out: the VM gets the addresses of that interface");
   if (TRY(parse_mac_key(conf.raw))) return refuse("mac", "leave it out: the VM has the MAC of that interface");
   return {};

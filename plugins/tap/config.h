@@ -20,7 +20,7 @@ struct Config {
   bool guard_mac = false;               ///< macspoofchk
   bool guard_ip = false;                ///< ipspoofchk; never without guard_mac
   std::string bridge = {};              ///< in the namespace; empty: none
-  std::string selinux_context = {};     ///< the label that a plain TAP is made with
+  std::string selinux_label = {};       ///< selinuxContext; empty: the caller's
   std::optional<addr::Mac> mac = {};    ///< of a plain TAP: asked for by the call, else the key
   std::optional<addr::Mac> asked = {};  ///< asked for by the call alone
   cni::Dns dns = {};

@@ -18,6 +18,7 @@ Result<net::Link> make_tap(Call& call, const TapPlan& plan, Undo& undo) {
                                          .owner = call.config.owner.user,
                                          .owner_group = call.config.owner.group,
                                          .multi_queue = call.config.multi_queue,
+                                         .selinux_label = call.config.selinux_label,
                                          .no_ipv6_link_local = plan.no_ipv6_link_local}));
   undo.push("delete tap", [&routes, index] { return net::delete_link(routes, index, net::DeleteWait::kNotice); });
   return net::get_link(routes, index);

@@ -10,7 +10,7 @@
 
 namespace slicer::tap {
 
-/// What differs by place; owner, queues, alias and group are the call's.
+/// What differs by place; owner, queues, label, alias and group are the call's.
 struct TapPlan {
   std::string name = {};  ///< empty: the first free tapN
   addr::Mac mac = {};
@@ -18,7 +18,7 @@ struct TapPlan {
   int master = 0;
   bool no_ipv6_link_local = false;
 };
-/// Error: kExists (the name is in use), kUnsupportedKernel.
+/// Errors: kExists (the name is in use), kUnsupportedKernel; of "selinuxContext" net::name_tap_as()'s.
 Result<net::Link> make_tap(Call& call, const TapPlan& plan, Undo& undo);
 
 /// The first difference between a TAP and what ADD makes; empty: none.

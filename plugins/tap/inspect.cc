@@ -3,6 +3,7 @@
 
 #include "ipam/client.h"
 #include "lib/net/tap.h"
+#include "lib/net/tap_label.h"
 #include "plugins/tap/chained.h"
 #include "plugins/tap/plain.h"
 #include "plugins/tap/verbs.h"
@@ -28,9 +29,11 @@ Result<void> check(const cni::Request& request) {
 
 Result<void> status(const cni::Request& request) {
   Call call = TRY(open_call(request));
-  if (Result<void> device = net::check_tun_device(); !device) {
-    device.error().kind = Kind::kUnavailable;
-    return device;
+  Result<void> possible = net::check_tun_device();
+  if (possible && !call.config.selinux_label.empty()) possible = net::check_label(call.config.selinux_label);
+  if (!possible) {
+    possible.error().kind = Kind::kUnavailable;
+    return possible;
   }
   return ipam::status(request);
 }

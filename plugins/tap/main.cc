@@ -1,8 +1,10 @@
 // slicer-tap: nothing else lives here.
+#include "lib/net/tap_label.h"
 #include "plugins/tap/verbs.h"
 
-int main() {
+int main(int argc, char** argv) {
   namespace tap = slicer::tap;
+  if (const std::optional<int> named = slicer::net::name_tap_main(argc, argv)) return *named;
   return slicer::cni::plugin_main(
       slicer::cni::Process::real(),
       {.name = "slicer-tap",

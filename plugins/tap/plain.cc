@@ -24,15 +24,6 @@ Result<void> refuse_limits(const Call& call) {
               "use slicer-bridge, slicer-isolated or slicer-macvtap; or leave it out");
 }
 
-/// The label of a TAP is that of the process that makes it; ours has no other to become.
-Result<void> refuse_label(const Call& call) {
-  if (call.config.selinux_context.empty()) return {};
-  return fail(
-      Kind::kUnsupportedField,
-      fmt::format("\"selinuxContext\": '{}' cannot be given to a TAP by slicer-tap", call.config.selinux_context),
-      "leave it out: the TAP has the label of the runtime that calls the plugin");
-}
-
 Result<cni::CniResult> reserve_addresses(Call& call, Undo& undo) {
   if (call.request.conf.ipam_type.empty()) return cni::CniResult{};
   cni::CniResult addresses = TRY(ipam::add(call.request));
@@ -78,7 +69,6 @@ cni::CniResult result_of(const Call& call, const net::Link& tap, cni::CniResult 
 }  // namespace
 
 Result<cni::CniResult> add_plain(Call& call) {
-  TRY(refuse_label(call));
   TRY(refuse_limits(call));
   TRY(lock_sandbox(call));
   Undo undo;

@@ -5,8 +5,8 @@
 
 namespace slicer::tap {
 
-/// Errors: kExists (the name is in use), kNotFound (no such bridge in the namespace), kUnsupportedField
-/// ("selinuxContext"); IPAM's.
+/// Errors: kExists (the name is in use), kNotFound (no such bridge in the namespace), kUnsupportedField (a limited
+/// rate); make_tap()'s and IPAM's.
 Result<cni::CniResult> add_plain(Call& call);
 
 /// Error: kMismatch; IPAM's.

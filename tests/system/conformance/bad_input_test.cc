@@ -70,6 +70,9 @@ std::string stdin_of(const Json& row, const Json& conf) {
 void change_conf(const Json& row, Json& conf) {
   const Json set = row.value("set", Json::object());
   for (const auto& [pointer, value] : set.items()) conf[Json::json_pointer(pointer)] = value;
+  const Json strings = row.value("long", Json::object());
+  for (const auto& [pointer, size] : strings.items())
+    conf[Json::json_pointer(pointer)] = std::string(size.get<size_t>(), 'x');
   const Json unset = row.value("unset", Json::array());
   for (const Json& pointer : unset) {
     const Json::json_pointer at(pointer.get<std::string>());

@@ -201,7 +201,6 @@ TEST_CASE("tap: what cannot be followed is refused with the reason, and nothing 
   CHECK(high.msg().find("1500") != std::string::npos);
   for (const auto& [key, value] : {std::pair<const char*, Json>{"bridge", "br0"},
                                    {"mac", "02:00:5e:00:53:01"},
-                                   {"selinuxContext", "a:b:c:s0"},
                                    {"ipam", {{"type", "slicer-ipam"}}}}) {
     CAPTURE(key);
     const Answer refused = call(with(container.conf(), key, value), container.call("ADD"));

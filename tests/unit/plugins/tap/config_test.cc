@@ -56,7 +56,7 @@ TEST_CASE("tap config: upstream tap's configuration") {
   CHECK_FALSE(config->asked.has_value());
   CHECK(config->owner.user == 1000);
   CHECK(config->owner.group == 2000);
-  CHECK(config->selinux_context == "system_u:system_r:container_t:s0");
+  CHECK(config->selinux_label == "system_u:system_r:container_t:s0");
   CHECK(config->bridge == "br0");
   CHECK(config->dns.nameservers == std::vector<std::string>{"192.0.2.53"});
 }
@@ -97,6 +97,24 @@ TEST_CASE("tap config: a wrong value names its key") {
   CHECK(refusal(R"({"dns": {"nameservers": ["dns.example"]}})").find("\"dns\"") != std::string::npos);
 }
 
+TEST_CASE("tap config: a SELinux label has the kernel's form") {
+  const auto conf = [](const std::string& label) { return Json{{"selinuxContext", label}}.dump(); };
+  for (const std::string label :
+       {"u:r:t", "system_u:system_r:svirt_t:s0:c1,c2", "unconfined_u:unconfined_r:some.type-x_t:s0-s15:c0.c1023", ""}) {
+    CAPTURE(label);
+    CHECK(parse(conf(label).c_str()).value().selinux_label == label);
+  }
+  using namespace std::string_literals;
+  for (const std::string& label : {"u"s, "u:r"s, ":r:t"s, "u::t"s, "u:r:"s, "u:r:t:"s, ":::"s, "u:r:t:s0 "s, "u:r:t\n"s,
+                                   "u:r:t\0"s, "exec u:r:t"s, "u:r:t:\u00e9"s, "u:r:t/x"s}) {
+    CAPTURE(label);
+    CHECK(refusal(conf(label).c_str()).starts_with("\"selinuxContext\": '" + label + "' is no label"));
+  }
+  CHECK(parse(conf("u:r:" + std::string(4091, 't')).c_str()).has_value());
+  CHECK(refusal(conf("u:r:" + std::string(4092, 't')).c_str()) ==
+        "\"selinuxContext\": 4096 bytes are no label: it has 4095 at most");
+}
+
 TEST_CASE("tap config: a wrong argument names itself") {
   const auto bad = [](const char* key, const char* value) {
     return refusal("{}", {{key, value}}, Kind::kInvalidEnvironment).find(key) != std::string::npos;
@@ -107,8 +125,8 @@ TEST_CASE("tap config: a wrong argument names itself") {
 }
 
 TEST_CASE("tap config: keys of a plain TAP are refused behind another plugin, empty ones are not") {
-  for (const char* json : {R"({"bridge": "br0"})", R"({"mac": "02:00:5e:00:53:01"})", R"({"selinuxContext": "a"})",
-                           R"({"ipam": {"type": "host-local"}})"}) {
+  for (const char* json :
+       {R"({"bridge": "br0"})", R"({"mac": "02:00:5e:00:53:01"})", R"({"ipam": {"type": "host-local"}})"}) {
     CAPTURE(json);
     const Result<void> refused = tap::refuse_plain_keys(parse(json).value(), conf_of(json));
     REQUIRE_FALSE(refused.has_value());
