@@ -265,6 +265,7 @@ IptChains judge_chains(const std::string& network, addr::Family family, std::vec
   std::vector<IptRule> tree = build_tree({.family = family, .node_prefix = name + "-", .by_source = true, .miss = miss},
                                          std::move(leaves), chains);
   std::vector<IptRule> rules = always_passing_rules(family);
+  rules.push_back(IptRule{.family = family}.source_elsewhere().jump("DROP"));  // as in nftables/policy.cc
   std::ranges::move(tree, std::back_inserter(rules));
   rules.push_back(IptRule{.family = family}.go(miss));
   chains[name] = std::move(rules);

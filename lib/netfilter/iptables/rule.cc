@@ -14,6 +14,7 @@
 #include <linux/netfilter/xt_devgroup.h>
 #include <linux/netfilter/xt_iprange.h>
 #include <linux/netfilter/xt_limit.h>
+#include <linux/netfilter/xt_rpfilter.h>
 #include <linux/netfilter/xt_tcpudp.h>
 
 #include <algorithm>
@@ -168,6 +169,13 @@ IptRule& IptRule::destination_type(IptAddressType type) {
   xt_addrtype_info_v1 info{};
   info.dest = static_cast<__u16>(1U << static_cast<unsigned>(type));
   matches.push_back(module_of("addrtype", kAddressTypeRevision, info));
+  return *this;
+}
+
+IptRule& IptRule::source_elsewhere() {
+  xt_rpfilter_info info{};
+  info.flags = XT_RPFILTER_INVERT;
+  matches.push_back(module_of("rpfilter", 0, info));
   return *this;
 }
 

@@ -70,6 +70,8 @@ struct IptRule {
   IptRule& not_to_range(const addr::IpRange& range);
   IptRule& reply_direction();
   IptRule& destination_type(IptAddressType type);
+  /// The host would not answer the source address by the link that the packet came in by. PREROUTING only.
+  IptRule& source_elsewhere();
   /// TCP or UDP by destination ports.
   IptRule& ports(uint8_t ip_protocol, const PortRange& range);
   /// UDP from one port to another.

@@ -65,7 +65,8 @@ void put_kinds(MessageBuffer& out) {
 }
 
 /// A later fragment is judged by its address alone: bytes of the guest's choice stand where the kernel would look for
-/// flags, types and ports.
+/// flags, types and ports. One that begins within TCP's header could write another SYN over flags that have been looked
+/// at, where the receiver lets it (RFC 3128); IPv6's receivers never do (RFC 5722).
 void put_fragments(MessageBuffer& out, const PolicyPlace& place, const CompiledPolicy& policy) {
   const ChainPlace chain{.family = kNetdev, .table = kEgressTable, .chain = kFragmentsChain};
   put_plain_chain(out, chain, "");
@@ -74,6 +75,8 @@ void put_fragments(MessageBuffer& out, const PolicyPlace& place, const CompiledP
       RuleBuilder(chain).destination_verdict(map.family, map.name).put(out);
   const bool allows = policy.fallback == PolicyVerdict::kAllow;
   RuleBuilder(chain).go_to(allows ? pass_chain(place.id) : drop_chain(place.id)).put(out);
+  for (const uint16_t units : {uint16_t{1}, uint16_t{2}})
+    egress_rule().l4_protocol(IPPROTO_TCP).fragment_at(units).drop().put(out);
   for (const addr::Family family : {addr::Family::kIpv4, addr::Family::kIpv6})
     egress_rule().later_fragment(family).go_to(kFragmentsChain).put(out);
 }

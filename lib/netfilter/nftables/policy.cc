@@ -187,6 +187,9 @@ void put_judge(MessageBuffer& out, const std::string& network, const std::string
   const ChainPlace chain{.family = kInet, .table = kTable, .chain = judge_chain(network, id)};
   put_plain_chain(out, chain, network_mark(network));
   put_always_passing(out, chain);
+  // Who could open a connection in another's name, to itself, could talk to that one in its reply direction, which no
+  // list judges. Also where net.ipv4.conf.*.rp_filter does not look.
+  RuleBuilder(chain).source_elsewhere().counter().drop().put(out);
   for (const addr::Family family : {addr::Family::kIpv4, addr::Family::kIpv6})
     RuleBuilder(chain).source_verdict(family, own_map(network, family).name).put(out);
   RuleBuilder(chain).go_to(policy_chain(id)).put(out);

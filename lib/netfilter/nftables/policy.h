@@ -62,9 +62,10 @@ void add_elements(CompiledPolicy& policy, const std::vector<MapElement>& element
 void put_always_passing(MessageBuffer& out, const ChainPlace& chain);
 inline constexpr uint32_t kAlwaysPassingRules = 8;
 
-/// A judge chain with its rules.
+/// A judge chain with its rules: what always passes, sources that are elsewhere, VMs with lists of their own, the
+/// network's lists.
 void put_judge(MessageBuffer& out, const std::string& network, const std::string& id);
-inline constexpr uint32_t kJudgeRules = kAlwaysPassingRules + 3;
+inline constexpr uint32_t kJudgeRules = kAlwaysPassingRules + 4;
 
 /// The two chains of a segregated bridge: duplicate address detection of VMs goes nowhere (RFC 4862, section 5.4.2: its
 /// solicitations come from ::), and the host sends no redirects.

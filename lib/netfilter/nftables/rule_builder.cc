@@ -245,6 +245,16 @@ RuleBuilder& RuleBuilder::later_fragment(addr::Family family) {
   return *this;
 }
 
+RuleBuilder& RuleBuilder::fragment_at(uint16_t units) {
+  family(addr::Family::kIpv4);
+  load(NFT_PAYLOAD_NETWORK_HEADER, 6, 2);
+  const uint16_t offset = htons(0x1fff);
+  const uint16_t wanted = htons(units);
+  mask(&offset, sizeof(offset));
+  compare(&wanted, sizeof(wanted));
+  return *this;
+}
+
 RuleBuilder& RuleBuilder::icmp_type(uint8_t type) {
   family(addr::Family::kIpv4);
   l4_protocol(IPPROTO_ICMP);
@@ -280,6 +290,16 @@ RuleBuilder& RuleBuilder::destination_type(AddressType type) {
   nftnl_expr_set_u32(expression, NFTNL_EXPR_FIB_FLAGS, NFTA_FIB_F_DADDR);
   const auto value = static_cast<uint32_t>(type);
   compare(&value, sizeof(value));
+  return *this;
+}
+
+RuleBuilder& RuleBuilder::source_elsewhere() {
+  nftnl_expr* expression = add("fib");
+  nftnl_expr_set_u32(expression, NFTNL_EXPR_FIB_DREG, kRegister);
+  nftnl_expr_set_u32(expression, NFTNL_EXPR_FIB_RESULT, NFT_FIB_RESULT_OIF);
+  nftnl_expr_set_u32(expression, NFTNL_EXPR_FIB_FLAGS, NFTA_FIB_F_SADDR | NFTA_FIB_F_IIF);
+  const uint32_t none = 0;
+  compare(&none, sizeof(none));
   return *this;
 }
 

@@ -47,6 +47,8 @@ class RuleBuilder {
   RuleBuilder& long_ipv4_header();
   /// A fragment that is not the first one: it has no header of the protocol it names.
   RuleBuilder& later_fragment(addr::Family family);
+  /// An IPv4 fragment that begins so many units of eight bytes into its packet.
+  RuleBuilder& fragment_at(uint16_t units);
   RuleBuilder& icmp_type(uint8_t type);
   RuleBuilder& icmpv6_type(TypeRange types);
   /// Addresses in sets of one family.
@@ -57,6 +59,9 @@ class RuleBuilder {
   /// UDP from one port to another.
   RuleBuilder& udp(uint16_t from, uint16_t to);
   RuleBuilder& destination_type(AddressType type);
+  /// What its source address sends does not come by this link: the host would answer by another one, or not at all.
+  /// Before the routing decision only.
+  RuleBuilder& source_elsewhere();
   /// Packets of a connection against the direction in which it was opened, related ones (ICMP errors) among them.
   RuleBuilder& reply_direction();
   RuleBuilder& original_direction();

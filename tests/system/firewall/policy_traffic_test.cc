@@ -11,6 +11,9 @@ using namespace slicer::test::firewall;
 
 namespace {
 
+/// udp_frame() sends from it.
+constexpr uint16_t kBothPorts = 40000;
+
 /// A network, two VMs on it, and servers everywhere.
 class World {
  public:
@@ -285,6 +288,43 @@ TEST_CASE("policy: a VM's own lists hold for what it sends from its link-local a
   del.command = "DEL";
   CHECK(call_firewall(own, nullptr, del).ok());
   CHECK(standing_rules().find("/vmtap1") == std::string::npos);
+}
+
+TEST_CASE("policy: a connection that a VM opens to itself in another's name is no way round the lists") {
+  const Host host;
+  const Surroundings around;
+  around.route_to_vms("192.0.2.0/24");
+  around.route_to_vms("2001:db8:2::/64");
+  Chain chain;
+  chain.bridge["macspoofchk"] = false;
+  const Call how{.netns = Host::netns()};
+  const Json result = add_chain(chain, how);
+  for (const char* link : {"all", "slicer0", "lan0"})
+    Host::sysctl(std::string("net/ipv4/conf/") + link + "/rp_filter", "0");
+  const EchoServer machine(around.machine.path(), {kBothPorts, kPort});
+  const RawGuest guest({});
+  const auto ends = [&](const std::string& from, const std::string& to) {
+    return Ends{.source_mac = guest_entry(result, how.container_id)["mac"],
+                .target_mac = result["interfaces"][0]["mac"],
+                .source_ip = from,
+                .target_ip = to};
+  };
+  const auto echoes = [&](const Ends& to, const std::string& text, uint16_t port = kBothPorts) {
+    guest.send(udp_frame(to, port, text));
+    return guest.receive([&](const Bytes& frame) { return std::string(frame.begin(), frame.end()).contains(text); })
+        .has_value();
+  };
+  const Ends to_lan = ends(ip_of(result, 4), Surroundings::kLanMachine);
+  const Ends to_lan6 = ends(ip_of(result, 6), Surroundings::kLanMachine6);
+  REQUIRE(eventually([&] { return echoes(to_lan, "open", kPort); }));
+  REQUIRE(eventually([&] { return echoes(to_lan6, "open6", kPort); }));
+  chain.firewall["drop"] = {"198.51.100.0/24", "2001:db8:100::/64"};
+  REQUIRE(call_firewall(chain, result, how).ok());
+  CHECK_FALSE(echoes(to_lan, "closed"));
+  guest.send(udp_frame(ends(Surroundings::kLanMachine, ip_of(result, 4)), kBothPorts, "in its name"));
+  CHECK_FALSE(echoes(to_lan, "round"));
+  guest.send(udp_frame(ends(Surroundings::kLanMachine6, ip_of(result, 6)), kBothPorts, "in its name"));
+  CHECK_FALSE(echoes(to_lan6, "round6"));
 }
 
 TEST_CASE("policy: a TAP in a private namespace is judged on the host") {

@@ -245,6 +245,15 @@ TEST_CASE("macvtap lists: packet by packet, as the LAN sees them") {
     Bytes elsewhere = tcp_frame(open, kAck, "elsewhere");
     elsewhere[14 + 7] = 4;
     CHECK(wire.passes(sealed(elsewhere), "elsewhere"));
+    // Within TCP's header it could write over flags that were looked at.
+    for (const uint8_t units : {uint8_t{1}, uint8_t{2}}) {
+      Bytes over = tcp_frame(open, kAck, "over");
+      over[14 + 7] = units;
+      CHECK_FALSE(wire.passes(sealed(over), "over"));
+    }
+    Bytes datagram = udp_frame(open, 9, "udp-part");
+    datagram[14 + 7] = 1;
+    CHECK(wire.passes(sealed(datagram), "udp-part"));
     // IPv6: the next header is a fragment's (44), which says that TCP follows, 32 bytes in.
     const Bytes segment(20, 0x10);
     Bytes six = udp_frame({.source_mac = wire.ends.source_mac, .source_ip = kVmIp6, .target_ip = "2001:db8:100::3"}, 9,
