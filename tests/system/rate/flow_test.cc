@@ -104,7 +104,7 @@ size_t transfer(int from, int to, size_t bytes) {
 
 TEST_CASE("rate: what comes from a VM is held back, and what comes from its neighbour is not") {
   if (const std::string reason = why_not(); !reason.empty()) SLICER_SKIP(reason);
-  for (const Mode& mode : modes()) {
+  for (const Mode& mode : all_modes()) {
     CAPTURE(mode.name);
     const Host host;
     const Surroundings around;
@@ -123,7 +123,7 @@ TEST_CASE("rate: what comes from a VM is held back, and what comes from its neig
 
 TEST_CASE("rate: what goes to a VM is held back, and what goes to its neighbour is not") {
   if (const std::string reason = why_not(); !reason.empty()) SLICER_SKIP(reason);
-  for (const Mode& mode : modes()) {
+  for (const Mode& mode : all_modes()) {
     CAPTURE(mode.name);
     const Host host;
     const Surroundings around;
@@ -145,7 +145,7 @@ TEST_CASE("rate: TCP goes both ways through a bucket that is smaller than what t
   if (const std::string reason = why_not(); !reason.empty()) SLICER_SKIP(reason);
   constexpr uint64_t kFast = 1'000'000;
   constexpr size_t kBytes = 150'000;
-  for (const Mode& mode : modes()) {
+  for (const Mode& mode : all_modes()) {
     CAPTURE(mode.name);
     const Host host;
     const Surroundings around;

@@ -42,7 +42,7 @@ std::string next_mac(const Attachment& attachment, const Surroundings& around) {
   if (attachment.mode.plugin == "slicer-macvtap")
     return Json::parse(must("ip -j link show dev lan0", around.machine.path())).at(0).at("address");
   // The bridge; of an isolated VM its own TAP is the gateway.
-  return attachment.result["interfaces"][attachment.mode.plugin == "slicer-bridge" ? 0 : 1]["mac"];
+  return attachment.result["interfaces"][attachment.mode.plugin == "slicer-isolated" ? 1 : 0]["mac"];
 }
 
 }  // namespace
@@ -68,6 +68,28 @@ std::vector<Mode> modes() {
       {.name = "macvtap", .plugin = "slicer-macvtap", .conf = macvtap_conf(), .to_guest = "ifb", .from_guest = "tap"}};
 }
 
+Mode chained_mode() {
+  return {.name = "chained",
+          .plugin = "slicer-tap",
+          .conf = base("demo", "slicer-tap"),
+          .before = with(bridge_conf(), "device", "veth"),
+          .to_guest = "tap",
+          .from_guest = "followed"};
+}
+
+std::vector<Mode> all_modes() {
+  std::vector<Mode> all = modes();
+  all.push_back(chained_mode());
+  return all;
+}
+
+Json behind(const Mode& mode, const Json& conf, const ::slicer::test::Call& how) {
+  if (mode.before.is_null()) return conf;
+  const Answer first = call_plugin(mode.before.at("type"), mode.before, how);
+  if (!first.ok()) give_up("ADD " + how.container_id + " by the plugin before: " + first.text());
+  return with(conf, "prevResult", first.json);
+}
+
 std::string why_not() {
   const Outcome tried =
       run({"unshare", "-n", "sh", "-c",
@@ -91,7 +113,7 @@ Attachment::Attachment(const Mode& mode_given, const Json& conf, const std::stri
     : mode(mode_given),
       box(id + "-box"),
       how({.container_id = id, .netns = mode.in_host ? Host::netns() : box.path(), .ifname = "t" + id}),
-      result(must_add(mode, conf, how)) {}
+      result(must_add(mode, behind(mode, conf, how), how)) {}
 
 Answer Attachment::call(const std::string& command, const Json& conf) const {
   ::slicer::test::Call again = how;
@@ -100,7 +122,8 @@ Answer Attachment::call(const std::string& command, const Json& conf) const {
 }
 
 std::string Attachment::link_of(const std::string& where) const {
-  if (where == "tap") return how.ifname;
+  if (where == "followed") return how.ifname;
+  if (where == "tap") return guest_entry(result, how.container_id).at("name");
   const std::string alias =
       "slicer:" + mode.conf.at("name").get<std::string>() + "/" + how.container_id + "/" + how.ifname;
   for (const Json& link : Json::parse(must("ip -j -d link show", netns()))) {
@@ -151,6 +174,7 @@ Talker::Talker(const Attachment& attachment, const Surroundings& around) : raw_(
   // This VM answers no ARP.
   if (attachment.mode.plugin == "slicer-macvtap")
     (void)must("ip neigh replace " + ip + " lladdr " + mac + " dev lan0", around.machine.path());
+  if (!attachment.mode.before.is_null()) (void)must("ip neigh replace " + ip + " lladdr " + mac + " dev slicer0");
   frame_ = udp_frame({.source_mac = mac,
                       .target_mac = next_mac(attachment, around),
                       .source_ip = ip,

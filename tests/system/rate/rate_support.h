@@ -20,11 +20,18 @@ struct Mode {
   std::string name = {};
   std::string plugin = {};
   Json conf = {};
+  Json before = {};             ///< of the plugin before it in the chain; null: none
   bool in_host = false;         ///< the TAP is in the host's namespace
   std::string to_guest = {};    ///< the link whose root qdisc holds back what goes to the VM
-  std::string from_guest = {};  ///< and what comes from it; "ifb": the attachment's
+  std::string from_guest = {};  ///< and what comes from it; "ifb": the attachment's; "followed": CNI_IFNAME
 };
 std::vector<Mode> modes();
+/// slicer-tap behind a container's interface, which takes a second ADD where the others refuse one.
+Mode chained_mode();
+/// All of them.
+std::vector<Mode> all_modes();
+/// ADD of the plugin before, whose result is then the configuration's prevResult; without one `conf` as it is.
+Json behind(const Mode& mode, const Json& conf, const ::slicer::test::Call& how);
 
 /// Why limits cannot be tried on this kernel; empty: they can.
 std::string why_not();
@@ -46,7 +53,7 @@ struct Attachment {
   [[nodiscard]] Answer check(const Json& conf) const { return call("CHECK", with(conf, "prevResult", result)); }
   /// CNI_NETNS.
   [[nodiscard]] std::string netns() const { return how.netns; }
-  [[nodiscard]] TapPlace place() const { return {.tap = how.ifname, .netns = how.netns}; }
+  [[nodiscard]] TapPlace place() const { return {.tap = link_of("tap"), .netns = how.netns}; }
   /// Where `where` of the mode is: the link's name in netns().
   [[nodiscard]] std::string link_of(const std::string& where) const;
 
