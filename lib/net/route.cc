@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <span>
 
 #include "lib/net/message.h"
 
@@ -35,12 +36,12 @@ void put_destination(Message& message, const Route& route) {
   message.u32(RTA_TABLE, table_of(route));
 }
 
-Message add_request(const Route& route) {
+Message add_request(const Route& route, int flags) {
   rtmsg head = header_of(route);
   head.rtm_protocol = RTPROT_STATIC;
   const bool link_scope = route.destination.ip.is_v4() && !route.gateway;
   head.rtm_scope = route.scope.value_or(link_scope ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE);
-  Message request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL);
+  Message request(RTM_NEWROUTE, flags);
   request.header(head);
   put_destination(request, route);
   if (route.source) request.ip(RTA_PREFSRC, *route.source);
@@ -58,12 +59,12 @@ void read_metrics(nlattr* nest, Route& route) {
   route.advmss = at.number<uint32_t>(RTAX_ADVMSS);
 }
 
-/// None for what is no plain route: cached, local, unreachable, several next hops.
-std::optional<Route> parse_route(nlmsghdr& message) {
+/// None for what leads nowhere: cached, local, unreachable. Of several next hops it has neither device nor gateway.
+std::optional<Route> parse_any_route(nlmsghdr& message) {
   if (message.nlmsg_type != RTM_NEWROUTE) return std::nullopt;
   const auto* head = static_cast<const rtmsg*>(nlmsg_data(&message));
   const Attributes<RTA_MAX> at(message, sizeof(rtmsg));
-  if (head->rtm_type != RTN_UNICAST || (head->rtm_flags & RTM_F_CLONED) != 0 || !at.has(RTA_OIF)) return std::nullopt;
+  if (head->rtm_type != RTN_UNICAST || (head->rtm_flags & RTM_F_CLONED) != 0) return std::nullopt;
   const addr::Family family = head->rtm_family == AF_INET ? addr::Family::kIpv4 : addr::Family::kIpv6;
   Route route{.destination = {.ip = at.ip(RTA_DST).value_or(addr::Ip(family, 0)), .prefix = head->rtm_dst_len},
               .device = at.number<int>(RTA_OIF).value_or(0),
@@ -75,6 +76,40 @@ std::optional<Route> parse_route(nlmsghdr& message) {
               .scope = head->rtm_scope};
   if (at.has(RTA_METRICS)) read_metrics(at.get(RTA_METRICS), route);
   return route;
+}
+
+/// None for what is no plain route: those, and several next hops.
+std::optional<Route> parse_route(nlmsghdr& message) {
+  std::optional<Route> route = parse_any_route(message);
+  if (route && route->device == 0) route.reset();
+  return route;
+}
+
+/// The gateway among the attributes behind a next hop.
+std::optional<addr::Ip> gateway_of(const rtnexthop& hop) {
+  int left = hop.rtnh_len - static_cast<int>(RTNH_LENGTH(0));
+  for (const auto* at = reinterpret_cast<const nlattr*>(RTNH_DATA(&hop)); nla_ok(at, left); at = nla_next(at, &left))
+    if (nla_type(at) == RTA_GATEWAY)
+      return attribute_ip({static_cast<const uint8_t*>(nla_data(at)), static_cast<size_t>(nla_len(at))});
+  return std::nullopt;
+}
+
+/// The route by `device`, also when it is one of several next hops: as which IPv6 keeps routes that differ in nothing
+/// else (net/ipv6/ip6_fib.c, fib6_add_rt2node()).
+std::optional<Route> parse_route_by(nlmsghdr& message, int device) {
+  std::optional<Route> route = parse_any_route(message);
+  if (!route || route->device != 0) return route;
+  const Attributes<RTA_MAX> at(message, sizeof(rtmsg));
+  const std::span<const uint8_t> hops = at.bytes(RTA_MULTIPATH);
+  for (size_t offset = 0; offset + sizeof(rtnexthop) <= hops.size();) {
+    const auto& hop = *reinterpret_cast<const rtnexthop*>(hops.data() + offset);
+    if (hop.rtnh_len < sizeof(rtnexthop) || offset + hop.rtnh_len > hops.size()) break;
+    route->device = hop.rtnh_ifindex;
+    route->gateway = gateway_of(hop);
+    if (hop.rtnh_ifindex == device) return route;
+    offset += RTNH_ALIGN(hop.rtnh_len);
+  }
+  return std::nullopt;
 }
 
 bool is_same(const Route& a, const Route& b) {
@@ -93,7 +128,7 @@ Result<std::vector<Route>> list_routes(RouteSocket& ns, addr::Family family, uin
   const Result<void> read = ns.dump(
       question, "list routes",
       [&](nlmsghdr& message) {
-        std::optional<Route> route = parse_route(message);
+        std::optional<Route> route = device == 0 ? parse_route(message) : parse_route_by(message, device);
         if (route && route->table == table && (device == 0 || route->device == device))
           routes.push_back(std::move(*route));
       },
@@ -105,7 +140,12 @@ Result<std::vector<Route>> list_routes(RouteSocket& ns, addr::Family family, uin
 }  // namespace
 
 Result<void> add_route(RouteSocket& ns, const Route& route) {
-  Message request = add_request(route);
+  Message request = add_request(route, NLM_F_CREATE | NLM_F_EXCL);
+  return ns.transact(request, "add " + text_of(route));
+}
+
+Result<void> add_route_beside(RouteSocket& ns, const Route& route) {
+  Message request = add_request(route, NLM_F_CREATE);
   return ns.transact(request, "add " + text_of(route));
 }
 

@@ -25,6 +25,9 @@ struct Route {
 
 /// Error: kExists when the table has a route to this destination with this metric, whatever its device.
 Result<void> add_route(RouteSocket& ns, const Route& route);
+/// The same beside other ways to the destination: IPv4 takes this one from then on, IPv6 shares between them (the
+/// kernel, without NLM_F_EXCL). Error: kExists when this very route stands.
+Result<void> add_route_beside(RouteSocket& ns, const Route& route);
 /// @return whether it had to be added; a route to the same destination by another device or gateway is kExists.
 Result<bool> ensure_route(RouteSocket& ns, const Route& route);
 /// Whether a route with this destination, device and gateway stands. A host route costs one lookup, others a dump that

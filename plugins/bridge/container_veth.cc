@@ -48,8 +48,9 @@ Result<void> configure(Call& call, int device, const cni::CniResult& planned) {
         inside, device, {.address = ip.address, .no_dad = !call.config.detect_duplicates, .broadcast = true}));
   TRY(net::set_link(inside, device, {.up = true}));
   if (call.config.detect_duplicates) TRY(net::await_addresses(inside, device, std::chrono::seconds(10)));
+  // A container in two networks has two default routes, as with upstream's plugin.
   for (const cni::Route& route : planned.routes)
-    TRY(net::add_route(inside, ipam::kernel_route(route, planned, device)));
+    TRY(net::add_route_beside(inside, ipam::kernel_route(route, planned, device)));
   return {};
 }
 

@@ -51,7 +51,7 @@ Result<void> configure(Call& call, const net::Link& tap, const cni::CniResult& p
   for (const cni::IpConfig& ip : planned.ips)
     (void)TRY(net::ensure_address(routes, tap.index, {.address = ip.address}));
   for (const cni::Route& route : planned.routes)
-    TRY(net::add_route(routes, ipam::kernel_route(route, planned, tap.index)));
+    TRY(net::add_route_beside(routes, ipam::kernel_route(route, planned, tap.index)));
   return {};
 }
 

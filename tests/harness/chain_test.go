@@ -192,3 +192,34 @@ func TestCnitool(t *testing.T) {
 		})
 	}
 }
+
+// A container in two networks has two default routes, of which IPv4 takes the later one, as with upstream's plugins;
+// CHECK looks at its own.
+func TestTwoNetworksOfAContainer(t *testing.T) {
+	onOwnHost(t, func() {
+		one, two := at("a", newNetns(t, "a"), "eth0"), at("a", "/run/netns/a", "eth1")
+		first := load(t, slicers.list("one", v4, v6))
+		second := load(t, slicers.list("two", "198.51.100.0/24", "2001:db8:2::/64"))
+		first.add(one)
+		second.add(two)
+		check(t, first.tryCheck(one))
+		check(t, second.tryCheck(two))
+		mustReach(t, "a", "192.0.2.1", "198.51.100.1", "2001:db8:1::1", "2001:db8:2::1")
+		mustContain(t, must(t, "ip", "-n", "a", "route", "get", "203.0.113.1"), "dev eth1")
+		tap, three := load(t, object{"cniVersion": "1.1.0", "name": "three", "plugins": []any{object{"type": "slicer-tap",
+			"ipam": object{"type": "slicer-ipam", "subnet": "203.0.113.0/24", "routes": []any{object{"dst": "0.0.0.0/0"}}}}}}),
+			at("a", "/run/netns/a", "tap0")
+		tap.add(three)
+		check(t, tap.tryCheck(three))
+		tap.del(three)
+		second.del(two)
+		check(t, first.tryCheck(one))
+		mustContain(t, must(t, "ip", "-n", "a", "route", "get", "203.0.113.1"), "dev eth0")
+		mustContain(t, must(t, "ip", "-n", "a", "route", "get", "2001:db8:9::1"), "dev eth0")
+		must(t, "ip", "-n", "a", "-6", "route", "del", "default")
+		if err := first.tryCheck(one); err == nil || !strings.Contains(err.Error(), "no route to '::/0'") {
+			t.Fatalf("CHECK without a default route: %v", err)
+		}
+		first.del(one)
+	})
+}
