@@ -15,6 +15,7 @@
 #include "lib/base/whole_file.h"
 #include "runner/process/child.h"
 #include "runner/ssh/arrival.h"
+#include "runner/ssh/guest_words.h"
 #include "runner/ssh/host_tar.h"
 #include "runner/ssh/runner_key.h"
 #include "runner/ssh/ssh_log.h"
@@ -92,12 +93,14 @@ Result<UniqueFd> names_in(const std::string& folder) {
   return file;
 }
 
-Result<void> wait_for(const Child& child, const Signals& signals) {
+Result<void> wait_for(const Child& child, const Signals& signals, GuestWords& words) {
   for (;;) {
-    std::array<pollfd, 2> waiting = {
-        {{.fd = child.pidfd(), .events = POLLIN, .revents = 0}, {.fd = signals.fd(), .events = POLLIN, .revents = 0}}};
+    std::array<pollfd, 3> waiting = {{{.fd = child.pidfd(), .events = POLLIN, .revents = 0},
+                                      {.fd = signals.fd(), .events = POLLIN, .revents = 0},
+                                      {.fd = words.fd(), .events = POLLIN, .revents = 0}}};
     if (poll(waiting.data(), waiting.size(), -1) < 0 && errno != EINTR) return fail_errno(errno, "wait for a copy");
     if (signals.take() != 0) return fail(Kind::kUnavailable, "copy: interrupted");
+    words.take();
     if (waiting[0].revents != 0) return {};
   }
 }
@@ -107,15 +110,17 @@ struct Ended {
   int sender = 0;
   int receiver = 0;
 };
-Result<Ended> join(ChildSpec sender, ChildSpec receiver, const Signals& signals) {
+Result<Ended> join(ChildSpec sender, ChildSpec receiver, const Signals& signals, GuestWords& words) {
   Pipe pipe = TRY(make_pipe());
   sender.out = pipe.write_end.get();
   receiver.in = pipe.read_end.get();
   Child first = TRY(Child::start(sender));
   Child second = TRY(Child::start(receiver));
   pipe = {};
-  TRY(wait_for(second, signals));
-  TRY(wait_for(first, signals));
+  words.close_child_end();
+  TRY(wait_for(second, signals, words));
+  TRY(wait_for(first, signals, words));
+  words.take();
   const int received = second.wait();
   return Ended{.sender = first.wait(), .receiver = received};
 }
@@ -126,13 +131,14 @@ Result<void> judge(int tar, int ssh) {
   return fail(Kind::kIo, "copy: " + who + " ended with exit code " + std::to_string(ssh != 0 ? ssh : tar));
 }
 
-Result<ChildSpec> ssh_child(const Settings& settings, const CopyWish& wish, const SshLog& log,
+Result<ChildSpec> ssh_child(const Settings& settings, const CopyWish& wish, const SshLog& log, const GuestWords& words,
                             std::vector<std::string> command) {
   SshWish ssh = wish.ssh;
   ssh.more = {"-E", log.path()};
   ssh.command = std::move(command);
   ChildSpec child;
   child.argv = TRY(ssh_argv(settings, wish.vm, ssh));
+  child.err = words.child_end();
   return child;
 }
 
@@ -220,10 +226,11 @@ Result<void> copy_in(const Settings& settings, const CopyWish& wish) {
     tar.argv.push_back("--add-file=" + source.name);  // whatever it begins with
   }
   tar.argv.insert(tar.argv.end(), {"-C", std::filesystem::absolute(end.path()).string(), kEnd});
+  GuestWords words = TRY(GuestWords::open());
   const ChildSpec ssh = TRY(ssh_child(
-      settings, wish, log,
+      settings, wish, log, words,
       {"sh", "-c", kReceive, "slicer-run", wish.target, source.name, fmt::format("{:o}", info.st_mode & 07777U)}));
-  const Ended ended = TRY(join(tar, ssh, signals));
+  const Ended ended = TRY(join(tar, ssh, signals, words));
   tell(settings, wish, log, ended.receiver);
   return judge(ended.sender, ended.receiver);
 }
@@ -234,12 +241,13 @@ Result<void> copy_out(const Settings& settings, const CopyWish& wish) {
   const Signals signals = TRY(Signals::block());  // before the folder, which must not stay
   const TemporaryFolder fresh = TRY(TemporaryFolder::make(place.folder));
   const SshLog log = TRY(SshLog::make());
+  GuestWords words = TRY(GuestWords::open());
   const ChildSpec ssh =
-      TRY(ssh_child(settings, wish, log, {"sh", "-c", kSend, "slicer-run", source.folder, source.name}));
+      TRY(ssh_child(settings, wish, log, words, {"sh", "-c", kSend, "slicer-run", source.folder, source.name}));
   ChildSpec tar;
   // GNU tar keeps names with ".." and links that lead outside from doing harm; the folder is new besides.
   tar.argv = {TRY(find_gnu_tar()), "-C", fresh.path(), "--no-same-owner", "-xpf", "-"};
-  const Ended ended = TRY(join(ssh, tar, signals));
+  const Ended ended = TRY(join(ssh, tar, signals, words));
   tell(settings, wish, log, ended.sender);
   TRY(judge(ended.receiver, ended.sender));
   TRY(check_arrival(fresh.path()));

@@ -4,6 +4,9 @@
 #include <signal.h>
 #include <sys/stat.h>
 
+#include <array>
+#include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
@@ -21,12 +24,13 @@ constexpr const char* kConfig =
 /// The VM demo-1, and a server where its guest would be.
 class SshGuest {
  public:
-  SshGuest() {
+  /// `more`: of its server's configuration.
+  explicit SshGuest(const std::string& more = {}) {
     connect({.link = "peer0", .address = "192.0.2.1/24"},
             {.netns = guest_.path(), .link = "eth0", .address = "192.0.2.2/24"});
     std::filesystem::create_directories("/run/guest");
     std::filesystem::create_directories("/run/sshd");
-    std::ofstream("/run/guest/sshd_config") << kConfig;
+    std::ofstream("/run/guest/sshd_config") << kConfig << more;
     if (const Outcome made = Runner::start("demo-1"); !made.ok()) give_up(made.err);
     restart();
   }
@@ -173,6 +177,90 @@ TEST_CASE("ssh vm cp: needs GNU tar on this machine, under either name, and says
     CHECK(contents("/run/there") == "what is copied");
     std::filesystem::remove("/run/there");
   }
+}
+
+/// One member of a tar stream (POSIX.1-2017, pax: ustar interchange format).
+struct Member {
+  std::string name = {};
+  char type = '0';
+  std::string link = {};
+  std::string content = {};
+  unsigned mode = 0644;
+};
+std::string tar_stream(const std::vector<Member>& members) {
+  std::string stream;
+  for (const Member& member : members) {
+    std::string head(512, '\0');
+    const auto put = [&](size_t at, const std::string& text) { head.replace(at, text.size(), text); };
+    const auto octal = [](unsigned long value) {
+      std::array<char, 16> text{};
+      (void)std::snprintf(text.data(), text.size(), "%07lo", value);
+      return std::string(text.data());
+    };
+    put(0, member.name);
+    put(100, octal(member.mode));
+    put(108, octal(0));
+    put(116, octal(0));
+    put(124, "0000" + octal(member.content.size()));
+    put(136, "0000" + octal(0));
+    put(148, std::string(8, ' '));
+    head[156] = member.type;
+    put(157, member.link);
+    put(257, std::string("ustar\00000", 8));
+    put(329, octal(1));  // a device's numbers
+    put(337, octal(3));
+    unsigned long sum = 0;
+    for (const char each : head) sum += static_cast<unsigned char>(each);
+    put(148, octal(sum).substr(1) + std::string("\0 ", 2));
+    stream += head + member.content + std::string((512 - member.content.size() % 512) % 512, '\0');
+  }
+  return stream + std::string(1024, '\0');
+}
+
+TEST_CASE("ssh vm cp: a hostile guest's stream stays in its folder, and what it says does nothing to a terminal") {
+  const Machine machine;
+  if (!machine.missing.empty()) SLICER_SKIP(machine.missing);
+  std::filesystem::create_directories("/run/hostile");
+  write_text("/run/hostile/tar", "#!/bin/sh\nprintf '\\033]0;mine\\007\\n' >&2\nexec cat /run/hostile/stream\n");
+  REQUIRE(chmod("/run/hostile/tar", 0755) == 0);
+  const SshGuest guest(std::string("SetEnv PATH=/run/hostile:") + getenv("PATH") + "\n");
+  for (const char* const folder : {"/run/outside", "/run/to"}) std::filesystem::create_directories(folder);
+  write_text("/run/secret", "secret");
+  const Member site{.name = "site/", .type = '5', .mode = 0755};
+  const std::vector<std::vector<Member>> streams{
+      {site, {.name = "../escaped", .content = "x"}},
+      {site, {.name = "site/../../escaped", .content = "x"}},
+      {site, {.name = "/run/outside/absolute", .content = "x"}},
+      {site, {.name = "site/out", .type = '2', .link = "/run/outside"}, {.name = "site/out/through", .content = "x"}},
+      {site, {.name = "site/up", .type = '2', .link = "../../outside"}, {.name = "site/up/through", .content = "x"}},
+      {site, {.name = "site/hard", .type = '1', .link = "/run/secret"}, {.name = "site/hard", .content = "x"}},
+      {site, {.name = "site/hard", .type = '1', .link = "../../secret"}, {.name = "site/hard", .content = "x"}},
+      {{.name = "site", .type = '2', .link = "/run/outside"}, {.name = "site/through", .content = "x"}}};
+  for (const std::vector<Member>& stream : streams) {
+    CAPTURE(stream.back().name);
+    write_text("/run/hostile/stream", tar_stream(stream));
+    (void)Runner::run("vm cp demo-1:/run/site /run/to");
+    CHECK(names_in("/run/outside", false) == "");
+    CHECK_FALSE(exists("/run/escaped"));
+    CHECK(contents("/run/secret") == "secret");
+    CHECK(std::filesystem::hard_link_count("/run/secret") == 1);
+    CHECK(names_in("/run/to", true) == "");
+    std::filesystem::remove_all("/run/to/site");
+  }
+  write_text("/run/hostile/stream", tar_stream({site, {.name = "site/dev", .type = '3', .mode = 0666}}));
+  CHECK(Runner::run("vm cp demo-1:/run/site /run/to").exit_code == 1);
+  CHECK_FALSE(exists("/run/to/site"));
+  write_text("/run/hostile/stream", tar_stream({site, {.name = "site/tool", .content = "x", .mode = 06755}}));
+  const Outcome copied = Runner::run("vm cp demo-1:/run/site /run/to");
+  CHECK_MESSAGE(copied.ok(), copied.err);
+  CHECK(copied.err == "\x1b]0;mine\x07\n");  // to a file or pipe as it was
+  struct stat info{};
+  CHECK((stat("/run/to/site/tool", &info) == 0 && (info.st_mode & 07777U) == 0755));
+  std::string line;
+  for (const std::string& word : Runner::argv("vm cp demo-1:/run/site /run/to")) line += word + " ";
+  const Outcome shown = run({"script", "-qec", line, "/dev/null"});
+  CHECK(shown.out.find("^[]0;mine^G") != std::string::npos);
+  CHECK(shown.out.find('\x1b') == std::string::npos);
 }
 
 TEST_CASE("ssh vm cp: interrupted, nothing of it stays on either side") {
