@@ -1,6 +1,7 @@
 // Section 2, CHECK.
 #include <filesystem>
 
+#include "tests/system/conformance/firewalld.h"
 #include "tests/system/conformance/requirement.h"
 
 namespace slicer::test::conformance {
@@ -95,9 +96,13 @@ CONFORMANCE(check_misses_reservation, "2 CHECK", "SHOULD", "an IP reservation th
 CONFORMANCE(check_misses_rules, "2 CHECK", "SHOULD", "firewall rules that are missing are an error", is_firewall,
             {.broken_by = {"skip=CHECK"}}) {
   const Json result = stage.add(verdict);
-  (void)must(label(stage.subject()) == "slicer-firewall" ? "nft delete table inet slicer"
-                                                         : "iptables-legacy -F FORWARD");
-  verdict.expect_error(stage.run(stage.conf_with(result), stage.call("CHECK")), 105, "net");
+  if (stage.subject().firewalld)
+    remove_trusted_source(ip_of(result, 4) + "/32");
+  else
+    (void)must(label(stage.subject()) == "slicer-firewall" ? "nft delete table inet slicer"
+                                                           : "iptables-legacy -F FORWARD");
+  verdict.expect_error(stage.run(stage.conf_with(result), stage.call("CHECK")), 105,
+                       stage.subject().firewalld ? "trusted" : "net");
 }
 
 CONFORMANCE(check_misses_shaping, "2 CHECK", "SHOULD", "traffic controls that are missing are an error",

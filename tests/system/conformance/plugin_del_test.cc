@@ -6,13 +6,14 @@
 namespace slicer::test::conformance {
 namespace {
 
-/// Whether something of its own can be left of an attachment: an interface, an address.
-bool leaves_things(const Subject& subject) { return makes_link(subject) || !chained(subject); }
+/// Whether something of its own can be left of an attachment: an interface, an address, a source of firewalld's.
+bool leaves_things(const Subject& subject) { return makes_link(subject) || !chained(subject) || subject.firewalld; }
 
 void expect_nothing_left(Stage& stage, Verdict& verdict, bool namespace_is_there = true) {
   if (makes_link(stage.subject()) && namespace_is_there)
     verdict.expect(!stage.has_interface(), "its link is there after DEL");
   if (!chained(stage.subject())) verdict.expect(!Stage::has_lease(), "the address is reserved after DEL");
+  if (stage.subject().firewalld) verdict.expect(!stage.has_source(), "the source is in the zone after DEL");
 }
 
 void expect_del(Stage& stage, Verdict& verdict, const Json& conf, const Call& call) {
@@ -20,9 +21,11 @@ void expect_del(Stage& stage, Verdict& verdict, const Json& conf, const Call& ca
   verdict.expect(answer.ok(), "DEL failed", answer);
 }
 
-void remove_leases() {
-  for (const auto& network : std::filesystem::directory_iterator("/var/lib/cni/networks"))
-    (void)std::filesystem::remove_all(network);
+void remove_files() {
+  std::error_code none;
+  for (const char* folder : {"/var/lib/cni/networks", "/var/lib/slicer/firewalld"})
+    for (const auto& entry : std::filesystem::directory_iterator(folder, none))
+      (void)std::filesystem::remove_all(entry);
 }
 
 }  // namespace
@@ -32,6 +35,7 @@ CONFORMANCE(del_undoes, "2 DEL", "SHOULD", "deletes the interface CNI_IFNAME, or
   const Json result = stage.add(verdict);
   verdict.expect(!makes_link(stage.subject()) || stage.has_interface(), "no link after ADD");
   verdict.expect(Stage::has_lease(), "no address after ADD");
+  verdict.expect(!stage.subject().firewalld || stage.has_source(), "no source after ADD");
   expect_del(stage, verdict, stage.conf_with(result), stage.call("DEL"));
   expect_nothing_left(stage, verdict);
 }
@@ -60,7 +64,7 @@ CONFORMANCE(del_without_variable, "2 DEL", "is", "CNI_NETNS is optional: without
   Call call = stage.call("DEL");
   call.netns = "";
   expect_del(stage, verdict, stage.conf_with(result), call);
-  if (!chained(stage.subject())) verdict.expect(!Stage::has_lease(), "the address is reserved after DEL");
+  expect_nothing_left(stage, verdict, false);
 }
 
 CONFORMANCE(del_namespace_gone, "2 DEL", "SHOULD",
@@ -85,7 +89,7 @@ CONFORMANCE(del_interface_gone, "2 DEL", "SHOULD", "succeeds and cleans up when 
 CONFORMANCE(del_state_gone, "2 DEL", "SHOULD", "succeeds and cleans up when its files are gone", leaves_things,
             {.broken_by = {"fail=DEL"}}) {
   const Json result = stage.add(verdict);
-  remove_leases();
+  remove_files();
   expect_del(stage, verdict, stage.conf_with(result), stage.call("DEL"));
   expect_nothing_left(stage, verdict);
 }
@@ -98,6 +102,7 @@ CONFORMANCE(del_one_of_two, "2 DEL", "is", "another attachment of the network is
   expect_nothing_left(stage, verdict);
   if (makes_link(stage.subject())) verdict.expect(stage.has_interface("vm-2"), "the other's link is gone");
   verdict.expect(Stage::has_lease("vm-2"), "the other's address is gone");
+  verdict.expect(!stage.subject().firewalld || stage.has_source("vm-2"), "the other's source is gone");
 }
 
 }  // namespace slicer::test::conformance

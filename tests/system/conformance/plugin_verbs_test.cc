@@ -2,10 +2,11 @@
 #include "tests/system/conformance/requirement.h"
 
 namespace slicer::test::conformance {
+
 namespace {
 
 bool has_pool(const Subject& subject) { return !chained(subject); }
-bool leaves_things(const Subject& subject) { return makes_link(subject) || has_pool(subject); }
+bool leaves_things(const Subject& subject) { return makes_link(subject) || has_pool(subject) || subject.firewalld; }
 
 /// No variable of an attachment.
 Call bare_call(Stage& stage, const std::string& verb) {
@@ -34,6 +35,12 @@ Json valid_list(Json conf, const std::vector<std::string>& ids) {
 }
 
 }  // namespace
+
+TEST_CASE("conformance: slicer-firewall with firewalld holds to every sentence that is about it") {
+  const Subject& firewall = subject("slicer-firewall firewalld");
+  if (!can_be_tried(firewall)) SLICER_SKIP("no firewalld in build/firewalld (scripts/test unpacks it), or no busctl");
+  check_all_requirements(firewall);
+}
 
 CONFORMANCE(exit_codes, "2 Errors", "MUST", "exit code 0 on success, another one on failure", every,
             {.broken_by = {"exit=0", "exit=1"}}) {
@@ -134,6 +141,7 @@ CONFORMANCE(gc_removes_stale, "2 GC", "SHOULD", "removes what attachments left t
   verdict.require(answer.ok(), "GC failed", answer);
   if (has_pool(stage.subject())) verdict.expect(!Stage::has_lease("vm-1"), "the stale address is reserved");
   if (makes_link(stage.subject())) verdict.expect(!stage.has_interface("vm-1"), "the stale interface is there");
+  if (stage.subject().firewalld) verdict.expect(!stage.has_source("vm-1"), "the stale source is in the zone");
 }
 
 CONFORMANCE(gc_keeps_valid, "2 GC", "is", "what is in the list stays as it is", every,
@@ -153,6 +161,7 @@ CONFORMANCE(gc_keeps_networks, "2 GC", "is", "another network's attachments stay
   verdict.expect(answer.ok(), "GC failed", answer);
   if (has_pool(stage.subject())) verdict.expect(Stage::has_lease(), "the address is gone");
   if (makes_link(stage.subject())) verdict.expect(stage.has_interface(), "the interface is gone");
+  if (stage.subject().firewalld) verdict.expect(stage.has_source(), "the source is gone");
 }
 
 CONFORMANCE(gc_is_silent, "2 GC", "is", "no output on success, and CNI_COMMAND and CNI_PATH are all that it needs",

@@ -66,6 +66,9 @@ Verdict prove(const Requirement& requirement, const Subject& subject, const std:
 /// The proof on every plugin that it is about, as doctest checks.
 void check_requirement(const char* name);
 
+/// Every requirement that is about one plugin, and every distortion of it.
+void check_all_requirements(const Subject& subject);
+
 /// docs/conformance.md.
 std::string document();
 

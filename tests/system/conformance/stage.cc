@@ -3,6 +3,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "tests/system/conformance/firewalld.h"
+
 namespace slicer::test::conformance {
 namespace {
 
@@ -58,12 +60,14 @@ Netns& Stage::box(const std::string& id) {
 }
 
 Call Stage::call(const std::string& verb, const std::string& id) {
-  return {.command = verb,
-          .container_id = id,
-          .netns = box(id).path(),
-          .ifname = "tap0",
-          .extra = {{"CNI_PATH", std::string(kSpies) + ":" + bin_dir()}},
-          .deadline = std::chrono::seconds(10)};
+  Call call{.command = verb,
+            .container_id = id,
+            .netns = box(id).path(),
+            .ifname = "tap0",
+            .extra = {{"CNI_PATH", std::string(kSpies) + ":" + bin_dir()}},
+            .deadline = std::chrono::seconds(10)};
+  if (subject_.firewalld) call.extra["DBUS_SYSTEM_BUS_ADDRESS"] = firewalld_bus();
+  return call;
 }
 
 Json Stage::bare_conf(const std::string& version) const { return conf_of(subject_, version); }
@@ -126,6 +130,11 @@ bool Stage::has_lease(const std::string& id) {
     if (owner == id + "\r") return true;
   }
   return false;
+}
+
+bool Stage::has_source(const std::string& id) const {
+  const auto before = before_.find(id);
+  return before != before_.end() && is_trusted_source(ip_of(before->second, 4) + "/32");
 }
 
 void Stage::install_spy(const std::string& type) {

@@ -64,6 +64,8 @@ class Stage {
   /// Is there anything of the attachment: its interface, its address (slicer-ipam's or a spy's ADD without DEL)?
   bool has_interface(const std::string& id = "vm-1");
   [[nodiscard]] static bool has_lease(const std::string& id = "vm-1");
+  /// The same of its address in firewalld's zone; the subject is one that talks to firewalld.
+  [[nodiscard]] bool has_source(const std::string& id = "vm-1") const;
   Netns& box(const std::string& id = "vm-1");
 
   /// From now on calls find spy_plugin.cc by this name before all others.

@@ -3,6 +3,7 @@
 #include <array>
 #include <string>
 
+#include "tests/system/conformance/firewalld.h"
 #include "tests/system/fixture/process.h"
 
 namespace slicer::test::conformance {
@@ -34,6 +35,13 @@ constexpr std::array kSubjects = {
             .behind = "slicer-bridge",
             .link = "",
             .needs = "unshare -n iptables-legacy -t mangle -S"},
+    Subject{.name = "slicer-firewall",
+            .variant = "firewalld",
+            .keys = R"({"backend": "firewalld"})",
+            .behind = "slicer-bridge",
+            .link = "",
+            .needs = "busctl --version",
+            .firewalld = true},
     // First in its chain: a TAP of the namespace with addresses of its own.
     Subject{.name = "slicer-tap",
             .keys = R"({"macspoofchk": true,
@@ -53,7 +61,10 @@ constexpr std::array kSubjects = {
 
 std::span<const Subject> subjects() { return kSubjects; }
 
-bool can_be_tried(const Subject& subject) { return *subject.needs == '\0' || run(words(subject.needs)).ok(); }
+bool can_be_tried(const Subject& subject) {
+  if (subject.firewalld && !has_firewalld()) return false;
+  return *subject.needs == '\0' || run(words(subject.needs)).ok();
+}
 
 std::string label(const Subject& subject) {
   const std::string variant = subject.variant;

@@ -20,6 +20,8 @@ struct Subject {
   const char* link = "tap0";
   /// A command that fails where the kernel has not what it takes: not tried there. Empty: always.
   const char* needs = "";
+  /// It talks to firewalld, which takes a second to start: one test tries all requirements on it.
+  bool firewalld = false;
   /// An address that an IPAM plugin may give it; empty: it calls none.
   const char* lease = "";
 };
