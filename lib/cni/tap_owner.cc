@@ -28,8 +28,13 @@ Result<std::optional<uint32_t>> id_argument(const Environment& env, const char* 
 Result<TapOwner> parse_tap_owner(const Json& conf, const Environment& env) {
   constexpr Bounds kIds{.low = 0, .high = kIdMax};
   TapOwner owner;
-  owner.user = static_cast<uint32_t>(TRY(int_field(conf, "owner", 0, kIds)));
-  if (const auto group = TRY(optional_int_field(conf, "group", kIds))) owner.group = static_cast<uint32_t>(*group);
+  const auto user = TRY(optional_int_field(conf, "owner", kIds));
+  const auto group = TRY(optional_int_field(conf, "group", kIds));
+  if (group) owner.group = static_cast<uint32_t>(*group);
+  if (user)
+    owner.user = static_cast<uint32_t>(*user);
+  else if (group && !env.arg("TC_REDIRECT_TAP_GID"))
+    owner.user.reset();
   if (const auto uid = TRY(id_argument(env, "TC_REDIRECT_TAP_UID"))) owner.user = *uid;
   if (const auto gid = TRY(id_argument(env, "TC_REDIRECT_TAP_GID"))) owner.group = gid;
   return owner;

@@ -89,7 +89,7 @@ Result<int> create_tap(const Netns* ns, RouteSocket& session, const TapSpec& spe
   const UniqueFd fd = TRY(open_device(ns));
   const std::string name = TRY(claim_name(fd.get(), spec));
   const std::string action = "create tap '" + name + "'";
-  TRY(set(fd.get(), TUNSETOWNER, spec.owner, action + ": set owner"));
+  if (spec.owner) TRY(set(fd.get(), TUNSETOWNER, *spec.owner, action + ": set owner"));
   if (spec.owner_group) TRY(set(fd.get(), TUNSETGROUP, *spec.owner_group, action + ": set group"));
   const int index = TRY(get_link_index(session, name).context(action));
   // By a message of its own: in one message the kernel sets IFF_UP, which makes the fe80 address, before it reads

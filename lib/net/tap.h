@@ -19,8 +19,8 @@ struct TapSpec {
   unsigned mtu_bytes = 0;                    ///< 0: the kernel's default
   int master = 0;                            ///< index of a bridge; 0: none
   uint32_t link_group = 0;                   ///< IFLA_GROUP; 0: the default group
-  uint32_t owner = 0;                        ///< uid that may open it; always set, without one any uid could
-  std::optional<uint32_t> owner_group = {};  ///< gid that may open it too
+  std::optional<uint32_t> owner = 0;         ///< uid that may open it; without this and the next any uid could
+  std::optional<uint32_t> owner_group = {};  ///< gid that may open it; with both it takes both
   /// Several queues, for a hypervisor that opens it as often. One that wants a single one may fail on such a TAP.
   bool multi_queue = false;
   /// That it is made with; empty: the caller's. The program answers for itself in main() (tap_label.h).

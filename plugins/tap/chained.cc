@@ -65,7 +65,7 @@ Result<std::optional<net::Link>> adopt_tap(Call& call, std::vector<net::Link> ow
     return refuse(fmt::format("the attachment has this one, and '{}' is asked for", call.config.tap_name));
   TRY(net::set_link(call.sandbox->routes, tap.index, {.mtu_bytes = mtu_bytes, .up = true}));
   tap = TRY(net::get_link(call.sandbox->routes, tap.index));
-  if (const std::string cause = tap_difference(call, tap, mtu_bytes); !cause.empty())
+  if (const std::string cause = tap_difference(call, tap, {.mtu_bytes = mtu_bytes}); !cause.empty())
     return refuse("the attachment has it already, but " + cause);
   return tap;
 }
@@ -172,7 +172,8 @@ Result<void> check_chained(Call& call, const cni::CniResult& previous, const cni
   const std::optional<TakenOver> taken = TRY(find_taken_over(call, previous));
   if (!taken && (!tap->tun || tap->alias != call.attachment.alias())) return mismatch(what, "it is somebody else's");
   const unsigned mtu = call.config.mtu_bytes == 0 ? followed.mtu_bytes : call.config.mtu_bytes;
-  if (const std::string cause = tap_difference(call, *tap, mtu); !cause.empty()) return mismatch(what, cause);
+  if (const std::string cause = tap_difference(call, *tap, {.mtu_bytes = mtu}); !cause.empty())
+    return mismatch(what, cause);
   if (followed.mac.text() != entry.mac)
     return mismatch(fmt::format("interface '{}' in '{}'", followed.name, call.request.env.netns),
                     fmt::format("its MAC is {} and the guest's {}", followed.mac.text(), entry.mac));

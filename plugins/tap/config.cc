@@ -48,7 +48,7 @@ Result<std::optional<addr::Mac>> parse_mac_key(const Json& conf) {
 
 Result<std::string> parse_tap_name(const cni::Environment& env) {
   const std::optional<std::string> name = env.arg("TC_REDIRECT_TAP_NAME");
-  if (!name) return "";
+  if (!name || name->empty()) return "";
   TRY(cni::check_ifname(*name).context("CNI_ARGS TC_REDIRECT_TAP_NAME"));
   return *name;
 }

@@ -24,20 +24,22 @@ Result<net::Link> make_tap(Call& call, const TapPlan& plan, Undo& undo) {
   return net::get_link(routes, index);
 }
 
-std::string tap_difference(const Call& call, const net::Link& tap, unsigned mtu_bytes, int master) {
+std::string tap_difference(const Call& call, const net::Link& tap, const WantedTap& wanted) {
   const cni::TapOwner& owner = call.config.owner;
   if (!tap.up) return "it is down";
   if (!tap.tun || !tap.tun->tap || !tap.tun->persistent) return "it is no persistent TAP";
-  if (!tap.tun->vnet_hdr) return "it has no virtio-net header";
+  if (!tap.tun->vnet_hdr && !wanted.upstreams) return "it has no virtio-net header";
   if (tap.tun->multi_queue != call.config.multi_queue)
     return tap.tun->multi_queue ? "it has several queues" : "it has one queue";
-  if (tap.tun->owner != owner.user) return fmt::format("its owner is not {}", owner.user);
+  if (tap.tun->owner != owner.user && !(wanted.upstreams && !tap.tun->owner && owner.user == 0u))
+    return owner.user ? fmt::format("its owner is not {}", *owner.user) : "it has an owner";
   // Root's group opens nothing to anybody: tc-redirect-tap sets its own, which is that.
   if (tap.tun->group != owner.group && (owner.group || tap.tun->group != 0u))
     return owner.group ? fmt::format("its group is not {}", *owner.group) : "it has a group";
-  if (tap.mtu_bytes != mtu_bytes) return fmt::format("its MTU is {} instead of {}", tap.mtu_bytes, mtu_bytes);
-  if (tap.master == master) return "";
-  return master == 0 ? "it is a port of another link" : fmt::format("it is no port of '{}'", call.config.bridge);
+  if (tap.mtu_bytes != wanted.mtu_bytes)
+    return fmt::format("its MTU is {} instead of {}", tap.mtu_bytes, wanted.mtu_bytes);
+  if (tap.master == wanted.master) return "";
+  return wanted.master == 0 ? "it is a port of another link" : fmt::format("it is no port of '{}'", call.config.bridge);
 }
 
 net::GuardSpec guard_of(const Call& call, const addr::Mac& mac, std::vector<addr::Ip> ips) {

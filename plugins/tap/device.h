@@ -21,8 +21,14 @@ struct TapPlan {
 /// Errors: kExists (the name is in use), kUnsupportedKernel; of "selinuxContext" net::name_tap_as()'s.
 Result<net::Link> make_tap(Call& call, const TapPlan& plan, Undo& undo);
 
-/// The first difference between a TAP and what ADD makes; empty: none.
-std::string tap_difference(const Call& call, const net::Link& tap, unsigned mtu_bytes, int master = 0);
+/// What a TAP should be; owner and queues are the call's.
+struct WantedTap {
+  unsigned mtu_bytes = 0;
+  int master = 0;
+  bool upstreams = false;  ///< upstream's tap made it: without virtio-net header, and of nobody unless told
+};
+/// The first difference between a TAP and that; empty: none.
+std::string tap_difference(const Call& call, const net::Link& tap, const WantedTap& wanted);
 
 /// Only the guest's frames pass; without `ips` its addresses are not known.
 net::GuardSpec guard_of(const Call& call, const addr::Mac& mac, std::vector<addr::Ip> ips);

@@ -6,6 +6,7 @@
 #include "lib/net/tap_label.h"
 #include "plugins/tap/chained.h"
 #include "plugins/tap/plain.h"
+#include "plugins/tap/taken_over.h"
 #include "plugins/tap/verbs.h"
 
 namespace slicer::tap {
@@ -16,14 +17,17 @@ Result<void> check(const cni::Request& request) {
   Call call = TRY(open_call(request));
   const cni::CniResult& previous = *request.conf.prev_result;
   const auto pair = cni::find_guest_interface(previous, call.attachment.container_id);
-  if (!pair)
+  if (!pair) {
+    if (const std::optional<UpstreamsTap> taken = TRY(find_upstreams_tap(call, previous)))
+      return check_plain(call, previous, taken->entry);
     return fail(Kind::kMismatch,
                 fmt::format("check '{}': \"prevResult\" has no TAP for '{}'", call.attachment.ifname,
                             call.attachment.container_id),
                 "call CHECK with the result of the attachment's ADD");
+  }
   // A TAP that follows an interface cannot have that one's name.
   if (previous.interfaces[static_cast<size_t>(pair->tap)].name == call.attachment.ifname)
-    return check_plain(call, previous, *pair);
+    return check_plain(call, previous, pair->tap);
   return check_chained(call, previous, *pair);
 }
 

@@ -8,6 +8,7 @@
 #include "lib/net/route.h"
 #include "lib/net/sysctl.h"
 #include "plugins/tap/device.h"
+#include "plugins/tap/taken_over.h"
 
 namespace slicer::tap {
 namespace {
@@ -44,12 +45,25 @@ Result<int> find_bridge(Call& call) {
               "the bridge must be in the VM's own namespace; for one of the host's use slicer-bridge");
 }
 
+/// What upstream's tap sets for its addresses. A kernel without IPv6 has no such keys.
+Result<void> set_sysctls(Call& call, const net::Link& tap, const cni::CniResult& planned) {
+  const auto set = [&](const std::string& key, const char* value) {
+    Result<void> done = net::write_sysctl(&call.sandbox->ns, key, value);
+    return !done && done.error().kind == Kind::kNotFound ? Result<void>{} : done;
+  };
+  if (ipam::has_ipv6(planned)) {
+    for (const std::string& link : {std::string("lo"), tap.name})
+      TRY(net::ensure_sysctl(&call.sandbox->ns, "net/ipv6/conf/" + link + "/disable_ipv6", "0"));
+    TRY(set("net/ipv6/conf/" + tap.name + "/keep_addr_on_down", "1"));
+  }
+  return set("net/ipv4/conf/" + tap.name + "/arp_notify", "1");
+}
+
 Result<void> configure(Call& call, const net::Link& tap, const cni::CniResult& planned) {
   net::RouteSocket& routes = call.sandbox->routes;
-  if (ipam::has_ipv6(planned))
-    TRY(net::ensure_sysctl(&call.sandbox->ns, "net/ipv6/conf/" + tap.name + "/disable_ipv6", "0"));
+  if (!planned.ips.empty()) TRY(set_sysctls(call, tap, planned));
   for (const cni::IpConfig& ip : planned.ips)
-    (void)TRY(net::ensure_address(routes, tap.index, {.address = ip.address}));
+    (void)TRY(net::ensure_address(routes, tap.index, {.address = ip.address, .broadcast = true}));
   for (const cni::Route& route : planned.routes)
     TRY(net::add_route_beside(routes, ipam::kernel_route(route, planned, tap.index)));
   return {};
@@ -85,21 +99,24 @@ Result<cni::CniResult> add_plain(Call& call) {
   return result_of(call, tap, std::move(addresses));
 }
 
-Result<void> check_plain(Call& call, const cni::CniResult& previous, const cni::GuestInterface& pair) {
+Result<void> check_plain(Call& call, const cni::CniResult& previous, int index) {
   net::RouteSocket& routes = call.sandbox->routes;
-  const cni::Interface& entry = previous.interfaces[static_cast<size_t>(pair.tap)];
+  const cni::Interface& entry = previous.interfaces[static_cast<size_t>(index)];
   const std::string what = fmt::format("TAP '{}' in '{}'", entry.name, call.request.env.netns);
   const std::optional<net::Link> tap = TRY(net::find_link(routes, entry.name));
   if (!tap) return mismatch(what, "no such link");
-  if (!tap->tun || tap->alias != call.attachment.alias()) return mismatch(what, "it is somebody else's");
+  const bool taken = TRY(find_upstreams_tap(call, previous)).has_value();
+  if (!taken && (!tap->tun || tap->alias != call.attachment.alias())) return mismatch(what, "it is somebody else's");
   const auto told = entry.mtu > 0 ? static_cast<unsigned>(entry.mtu) : tap->mtu_bytes;  // since 1.1.0
-  const unsigned mtu = call.config.mtu_bytes == 0 ? told : call.config.mtu_bytes;
+  // Of a TAP with an owner and a group upstream's tap forgets the MTU that is asked for.
+  const unsigned mtu = call.config.mtu_bytes == 0 || taken ? told : call.config.mtu_bytes;
   const int bridge = TRY(find_bridge(call));
-  if (const std::string cause = tap_difference(call, *tap, mtu, bridge); !cause.empty()) return mismatch(what, cause);
+  const WantedTap wanted{.mtu_bytes = mtu, .master = bridge, .upstreams = taken};
+  if (const std::string cause = tap_difference(call, *tap, wanted); !cause.empty()) return mismatch(what, cause);
   if (tap->mac.text() != entry.mac)
     return mismatch(what, fmt::format("its MAC is {} instead of {}", tap->mac.text(), entry.mac));
   for (const cni::IpConfig& ip : previous.ips)
-    if ((!ip.interface || *ip.interface == pair.tap) && !TRY(net::has_address(routes, tap->index, ip.address)))
+    if ((!ip.interface || *ip.interface == index) && !TRY(net::has_address(routes, tap->index, ip.address)))
       return mismatch(what, fmt::format("no address '{}'", ip.address.text()));
   for (const cni::Route& route : previous.routes) {
     if (TRY(net::has_route(routes, ipam::kernel_route(route, previous, tap->index)))) continue;
@@ -108,7 +125,9 @@ Result<void> check_plain(Call& call, const cni::CniResult& previous, const cni::
     if (!other || other->destination != route.dst.network())
       return mismatch(what, fmt::format("no route to '{}'", route.dst.text()));
   }
-  TRY(check_guard(call, *tap, guard_of(call, guest_mac(call), {})));
+  Result<void> guarded = check_guard(call, *tap, guard_of(call, guest_mac(call), {}));
+  if (!guarded && taken) guarded.error().message += ": upstream's tap made this TAP, without one";
+  TRY(std::move(guarded));
   return ipam::check(call.request);
 }
 

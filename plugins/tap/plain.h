@@ -9,7 +9,8 @@ namespace slicer::tap {
 /// rate); make_tap()'s and IPAM's.
 Result<cni::CniResult> add_plain(Call& call);
 
-/// Error: kMismatch; IPAM's.
-Result<void> check_plain(Call& call, const cni::CniResult& previous, const cni::GuestInterface& pair);
+/// The TAP that `previous` lists as its `entry`-th interface; upstream's tap may have made it. Error: kMismatch;
+/// IPAM's.
+Result<void> check_plain(Call& call, const cni::CniResult& previous, int entry);
 
 }  // namespace slicer::tap

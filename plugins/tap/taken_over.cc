@@ -2,12 +2,14 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+
 #include "lib/net/tc_u32_redirect.h"
 
 namespace slicer::tap {
 namespace {
 
-/// Whether tc-redirect-tap could have made it: it gives a TAP neither alias nor group.
+/// Whether another program of its kind could have made it: they give a TAP neither alias nor group.
 bool is_unmarked_tap(const net::Link& link) {
   return link.tun && link.tun->tap && link.tun->persistent && link.alias.empty() && link.group == 0;
 }
@@ -65,8 +67,21 @@ Result<void> check_foreign_redirects(Call& call, const net::Link& followed, cons
   return {};
 }
 
+Result<std::optional<UpstreamsTap>> find_upstreams_tap(Call& call, const cni::CniResult& previous) {
+  if (!call.sandbox || cni::find_guest_interface(previous, call.attachment.container_id)) return std::nullopt;
+  const auto entry = std::ranges::find_if(previous.interfaces, [&](const cni::Interface& one) {
+    return one.name == call.attachment.ifname && one.sandbox == call.request.env.netns;
+  });
+  if (entry == previous.interfaces.end()) return std::nullopt;
+  std::optional<net::Link> tap = TRY(net::find_link(call.sandbox->routes, entry->name));
+  if (!tap || !is_unmarked_tap(*tap) || tap->mac.text() != entry->mac) return std::nullopt;
+  return UpstreamsTap{.tap = std::move(*tap), .entry = static_cast<int>(entry - previous.interfaces.begin())};
+}
+
 Result<void> delete_taken_over(Call& call) {
   if (!call.request.conf.prev_result) return {};
+  if (const auto plain = TRY(find_upstreams_tap(call, *call.request.conf.prev_result)))
+    return net::delete_link(call.sandbox->routes, plain->tap.index, net::DeleteWait::kNotice);
   const std::optional<TakenOver> found = TRY(find_taken_over(call, *call.request.conf.prev_result));
   if (!found) return {};
   if (found->followed) TRY(net::delete_u32_redirect(call.sandbox->routes, found->followed->index));

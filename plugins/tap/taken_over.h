@@ -1,6 +1,6 @@
 #pragma once
-// A TAP that tc-redirect-tap made before slicer-tap took its place in the conflist. No alias or group of ours tells of
-// it; the runtime's prevResult names it, and the kernel's filters say what it stands for.
+// A TAP that tc-redirect-tap or upstream's tap made before slicer-tap took its place in the conflist. No alias or group
+// of ours tells of it; the runtime's prevResult names it, and the kernel's filters or the MAC say that it is that one.
 
 #include <optional>
 
@@ -29,7 +29,15 @@ Result<void> drop_foreign_redirects(Call& call, const net::Link& followed, const
 /// Both redirects, as tc-redirect-tap's own CHECK looks for them. Error: kMismatch.
 Result<void> check_foreign_redirects(Call& call, const net::Link& followed, const net::Link& tap);
 
-/// DEL. None is success; nothing is asked without a prevResult.
+struct UpstreamsTap {
+  net::Link tap = {};
+  int entry = 0;  ///< of prevResult's interfaces
+};
+/// A plain TAP of upstream's tap: prevResult names CNI_IFNAME in this namespace and no VM's end, and a TAP of that name
+/// bears no mark of anybody and has that MAC.
+Result<std::optional<UpstreamsTap>> find_upstreams_tap(Call& call, const cni::CniResult& previous);
+
+/// DEL, of either kind. None is success; nothing is asked without a prevResult.
 Result<void> delete_taken_over(Call& call);
 
 }  // namespace slicer::tap

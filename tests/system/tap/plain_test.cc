@@ -1,6 +1,14 @@
 // slicer-tap first in its chain: upstream tap's work.
 #include <doctest/doctest.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/if.h>
+#include <linux/if_tun.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 
 #include "tests/system/tap/tap_support.h"
@@ -25,6 +33,35 @@ Json plain_conf() {
             {"ranges", {{{{"subnet", "192.0.2.0/24"}}}, {{{"subnet", "2001:db8:1::/64"}}}}},
             {"routes", {{{"dst", "203.0.113.0/24"}}, {{"dst", "2001:db8:113::/64"}, {"priority", 77}}}}}},
           {"dns", {{"nameservers", {"192.0.2.53"}}}}};
+}
+
+/// errno of a program of that user and group which opens the TAP; 0: it has it.
+int open_as(const Netns& box, unsigned user, unsigned group) {
+  int status = -1;
+  in_netns(box.path(), [&] {
+    const pid_t child = fork();
+    if (child == 0) {
+      const int tun = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+      ifreq request = {.ifr_ifrn = {.ifrn_name = "eth0"},
+                       .ifr_ifru = {.ifru_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR}};
+      if (setgroups(0, nullptr) != 0 || setresgid(group, group, group) != 0 || setresuid(user, user, user) != 0)
+        _exit(255);
+      _exit(ioctl(tun, TUNSETIFF, &request) == 0 ? 0 : errno);
+    }
+    (void)waitpid(child, &status, 0);
+  });
+  REQUIRE(WIFEXITED(status));
+  return WEXITSTATUS(status);
+}
+
+/// A TAP as upstream's tap makes it without an owner, by `ip tuntap`, and what that one prints.
+Json upstreams_tap(const Netns& box) {
+  (void)must("ip tuntap add eth0 mode tap", box.path());
+  (void)must("ip link set eth0 up address 02:00:5e:00:53:07", box.path());
+  (void)must("ip addr add 192.0.2.7/24 dev eth0", box.path());
+  return {{"cniVersion", "1.1.0"},
+          {"interfaces", {{{"name", "eth0"}, {"mac", "02:00:5e:00:53:07"}, {"sandbox", box.path()}}}},
+          {"ips", {{{"address", "192.0.2.7/24"}, {"interface", 0}}}}};
 }
 
 }  // namespace
@@ -54,6 +91,9 @@ TEST_CASE("tap plain: upstream's configuration makes upstream's TAP, with its ad
     CHECK_MESSAGE(link.find(part) != std::string::npos, part << " in " << link);
   for (const Json& ip : result["ips"])
     CHECK(must("ip addr show dev eth0", box.path()).find(ip["address"]) != std::string::npos);
+  CHECK(must("ip addr show dev eth0", box.path()).find("brd 192.0.2.255") != std::string::npos);
+  CHECK(must("cat /proc/sys/net/ipv4/conf/eth0/arp_notify /proc/sys/net/ipv6/conf/eth0/keep_addr_on_down",
+             box.path()) == "1\n1\n");
   CHECK(must("ip route", box.path()).find("203.0.113.0/24 via 192.0.2.1 dev eth0") != std::string::npos);
   CHECK(must("ip -6 route", box.path()).find("2001:db8:113::/64 via 2001:db8:1::1 dev eth0 proto static metric 77") !=
         std::string::npos);
@@ -161,6 +201,60 @@ TEST_CASE("tap plain: a SELinux label is refused where SELinux is off, and nothi
   must_del(kPlugin, conf, call_in("DEL", box));
 }
 
+TEST_CASE("tap plain: a group alone opens the TAP to its members, an owner to himself, both to who is both") {
+  const Host host;
+  const Netns box("box");
+  struct Row {
+    Json keys;
+    int owner_and_member, owner, member, stranger;
+  };
+  for (const Row& row : {Row{{{"group", 40002}}, 0, EPERM, 0, EPERM}, Row{{{"owner", 40001}}, 0, 0, EPERM, EPERM},
+                         Row{{{"owner", 40001}, {"group", 40002}}, 0, EPERM, EPERM, EPERM},
+                         Row{Json::object(), EPERM, EPERM, EPERM, EPERM}}) {
+    CAPTURE(row.keys.dump());
+    Json conf = tap_conf("plain");
+    conf.update(row.keys);
+    const Json result = must_add(kPlugin, conf, call_in("ADD", box));
+    CHECK(open_as(box, 40001, 40002) == row.owner_and_member);
+    CHECK(open_as(box, 40001, 40009) == row.owner);
+    CHECK(open_as(box, 40009, 40002) == row.member);
+    CHECK(open_as(box, 40009, 40009) == row.stranger);
+    CHECK(call(with(conf, "prevResult", result), call_in("CHECK", box)).ok());
+    must_del(kPlugin, conf, call_in("DEL", box));
+  }
+}
+
+TEST_CASE("tap plain: a TAP that upstream's tap made is checked and removed as its own, by prevResult and MAC") {
+  const Host host;
+  const Netns box("box");
+  const Json result = upstreams_tap(box);
+  const Json conf = with(tap_conf("plain"), "prevResult", result);
+  const auto refused = [&](const Json& keys, const std::string& cause) {
+    Json asked = conf;
+    asked.update(keys);
+    const Answer answer = call(asked, call_in("CHECK", box));
+    INFO(answer.text());
+    CHECK(answer.code() == 105);
+    CHECK(answer.msg().find(cause) != std::string::npos);
+  };
+  CHECK(call(conf, call_in("CHECK", box)).ok());
+  refused({{"owner", 40001}}, "its owner is not 40001");
+  refused({{"multiQueue", true}}, "it has one queue");
+  refused({{"macspoofchk", true}}, "upstream's tap made this TAP, without one");
+  (void)must("ip addr del 192.0.2.7/24 dev eth0", box.path());
+  refused(Json::object(), "no address '192.0.2.7/24'");
+  // Not what prevResult says, or told by nobody.
+  Json other = conf;
+  other["prevResult"]["interfaces"][0]["mac"] = "02:00:5e:00:53:08";
+  for (const Json& stranger : {tap_conf("plain"), other}) must_del(kPlugin, stranger, call_in("DEL", box));
+  (void)must("ip link set eth0 alias mine", box.path());
+  must_del(kPlugin, conf, call_in("DEL", box));
+  CHECK(must("ip -br link show type tun", box.path()) != "");
+  REQUIRE(run({"ip", "link", "set", "eth0", "alias", ""}, {.netns = box.path()}).ok());
+  for (int i = 0; i < 2; ++i) must_del(kPlugin, conf, call_in("DEL", box));
+  CHECK(must("ip -br link show type tun", box.path()) == "");
+}
+
 TEST_CASE("tap plain: GC removes TAP and address") {
   const Host host;
   const Netns kept("kept");
@@ -178,4 +272,5 @@ TEST_CASE("tap plain: GC removes TAP and address") {
   CHECK(must("ip -br link show type tun", stale.path()) == "");
   CHECK(must("find /var/lib/cni/networks/plain -name 192.0.2.*").find("192.0.2.2\n") != std::string::npos);
   CHECK(must("find /var/lib/cni/networks/plain -name 192.0.2.3") == "");
+  CHECK(difference(before, snapshot(all)) == "");
 }

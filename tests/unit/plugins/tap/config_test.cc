@@ -97,6 +97,23 @@ TEST_CASE("tap config: a wrong value names its key") {
   CHECK(refusal(R"({"dns": {"nameservers": ["dns.example"]}})").find("\"dns\"") != std::string::npos);
 }
 
+TEST_CASE("tap config: a group alone is whose members may open the TAP, as with upstream's tap") {
+  const auto owner_of = [](const char* json, const std::map<std::string, std::string>& args = {}) {
+    return parse(json, args).value().owner;
+  };
+  CHECK_FALSE(owner_of(R"({"group": 108})").user.has_value());
+  CHECK(owner_of(R"({"group": 108})").group == 108);
+  CHECK(owner_of(R"({"owner": 0, "group": 108})").user == 0);
+  CHECK(owner_of(R"({"group": 108})", {{"TC_REDIRECT_TAP_UID", "1000"}}).user == 1000);
+  // tc-redirect-tap's owner is then its own.
+  CHECK(owner_of("{}", {{"TC_REDIRECT_TAP_GID", "108"}}).user == 0);
+  CHECK(owner_of(R"({"group": 108})", {{"TC_REDIRECT_TAP_GID", "109"}}).user == 0);
+}
+
+TEST_CASE("tap config: an empty TC_REDIRECT_TAP_NAME is none, as with tc-redirect-tap") {
+  CHECK(parse("{}", {{"TC_REDIRECT_TAP_NAME", ""}}).value().tap_name == "");
+}
+
 TEST_CASE("tap config: a SELinux label has the kernel's form") {
   const auto conf = [](const std::string& label) { return Json{{"selinuxContext", label}}.dump(); };
   for (const std::string label :
