@@ -25,6 +25,9 @@ Result<cni::CniResult> add(const cni::Request& request) {
   if (is_ours(request)) return verbs::add(request);
   (void)TRY(cni::find_plugin(request.conf.ipam_type, request.env.path));  // what never ran has nothing to undo
   Result<cni::CniResult> result = cni::delegate_add(request, request.conf.ipam_type);
+  if (result && result->ips.empty())  // as upstream's plugins do
+    result = fail(Kind::kInvalidConfig, "use IPAM '" + request.conf.ipam_type + "': it gave no address",
+                  "leave \"ipam\" out for an interface without addresses");
   if (!result) {
     if (const Result<void> undone = del(request); !undone)
       log_line("undo: release addresses: " + undone.error().message + ", ignoring");

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
 #include <map>
 #include <string_view>
@@ -50,6 +51,10 @@ std::vector<std::string> delegate_environment(const Request& request, const Dele
 }  // namespace
 
 Result<std::string> find_plugin(const std::string& type, const std::vector<std::string>& path) {
+  // It would call itself with the same configuration, which names itself again, and so on.
+  if (type == program_invocation_short_name)
+    return fail(Kind::kInvalidConfig, "find plugin '" + type + "': it is this plugin itself",
+                "name another plugin in \"type\" of \"ipam\"");
   if (type.empty() || type == "." || type == ".." || type.find('/') != std::string::npos)
     return fail(Kind::kInvalidConfig, "find plugin '" + type + "': not a plugin's file name");
   std::string searched;

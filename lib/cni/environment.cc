@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "lib/base/utf8.h"
+
 namespace slicer::cni {
 namespace {
 
@@ -142,6 +144,19 @@ Result<void> check_network_name(const std::string& name) {
   return {};
 }
 
+namespace {
+
+bool is_utf8(std::string_view text) {
+  while (!text.empty()) {
+    const size_t length = utf8_length(text);
+    if (length == 0) return false;
+    text.remove_prefix(length);
+  }
+  return true;
+}
+
+}  // namespace
+
 Result<void> check_ifname(const std::string& name) {
   const auto refuse = [&name](const char* why) {
     return fail(Kind::kInvalidEnvironment, "interface name '" + name.substr(0, 100) + "' " + why,
@@ -150,6 +165,9 @@ Result<void> check_ifname(const std::string& name) {
   if (name.empty()) return refuse("is empty");
   if (name.size() > 15) return refuse("is longer than 15 bytes");  // IFNAMSIZ - 1
   if (name == "." || name == "..") return refuse("is a name of folders");
+  // A link's settings stand in a folder of its name beside these two (net/ipv4/devinet.c, devinet_sysctl_register()).
+  if (name == "all" || name == "default") return refuse("is a name that the kernel keeps for itself");
+  if (!is_utf8(name)) return refuse("is no UTF-8 and could not stand in a result");
   for (const char c : name) {
     const auto byte = static_cast<unsigned char>(c);
     // 0xa0 is white space to the kernel (lib/ctype.c); '%' makes it number the name (dev_prep_valid_name()).

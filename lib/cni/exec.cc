@@ -89,10 +89,11 @@ struct Start {
 };
 
 [[noreturn]] void run_child(Start& start) {
-  // An ignored SIGPIPE and a blocked signal would be inherited.
+  // Ignored and blocked signals would be inherited.
   sigset_t none;
   sigemptyset(&none);
   (void)signal(SIGPIPE, SIG_DFL);
+  (void)signal(SIGXFSZ, SIG_DFL);
   (void)sigprocmask(SIG_SETMASK, &none, nullptr);
   // A caller that is killed takes its plugin along: it would go on beside the DEL that somebody else runs then.
   if (prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == start.parent && dup2(start.in, STDIN_FILENO) >= 0 &&

@@ -52,6 +52,13 @@ std::string allowed(Bounds bounds) {
   return "allowed: " + std::to_string(bounds.low) + "-" + std::to_string(bounds.high);
 }
 
+// JSON can write one; a path, a name or an address with one would be cut off there by the kernel.
+Result<std::string> without_nul(const std::string& place, const Json& value) {
+  const auto& text = value.get_ref<const std::string&>();
+  if (text.find('\0') == std::string::npos) return text;
+  return fail(Kind::kInvalidConfig, place + ": " + shown(value) + " has a NUL character", "leave it out");
+}
+
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
 }  // namespace
@@ -70,7 +77,7 @@ Result<std::string> string_field(const Json& json, const char* key, std::string 
   const Json* value = TRY(member(json, key));
   if (value == nullptr) return fallback;
   if (!value->is_string()) return wrong_type(quoted(key), kString, *value);
-  return value->get_ref<const std::string&>();
+  return without_nul(quoted(key), *value);
 }
 
 Result<bool> bool_field(const Json& json, const char* key, bool fallback) {
@@ -106,8 +113,9 @@ Result<std::vector<std::string>> strings_field(const Json& json, const char* key
   if (value == nullptr) return list;
   if (!value->is_array()) return wrong_type(quoted(key), kStrings, *value);
   for (const Json& item : *value) {
-    if (!item.is_string()) return wrong_type(quoted(key) + "[" + std::to_string(list.size()) + "]", kString, item);
-    list.push_back(item.get_ref<const std::string&>());
+    const std::string place = quoted(key) + "[" + std::to_string(list.size()) + "]";
+    if (!item.is_string()) return wrong_type(place, kString, item);
+    list.push_back(TRY(without_nul(place, item)));
   }
   return list;
 }

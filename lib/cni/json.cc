@@ -36,6 +36,9 @@ std::string cause_of(const Json::exception& error) {
 }  // namespace
 
 Result<Json> parse_json(std::string_view text) {
+  // The parser takes one for the end, and whatever follows it for nothing.
+  if (const size_t place = text.find('\0'); place != std::string_view::npos)
+    return fail(Kind::kDecode, "parse JSON: byte " + std::to_string(place + 1) + ": a NUL byte");
   if (nesting_depth(text) > kMaxDepth)
     return fail(Kind::kDecode, "parse JSON: nested deeper than " + std::to_string(kMaxDepth) + " levels");
   try {

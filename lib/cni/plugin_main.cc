@@ -211,6 +211,7 @@ Process Process::real() {
 int plugin_main(const Process& process, const Plugin& plugin) {
   // A runtime that closed its end must not kill an ADD before it is taken back.
   (void)signal(SIGPIPE, SIG_IGN);
+  (void)signal(SIGXFSZ, SIG_IGN);  // a file too large for the caller's limit is an error of write(2), too
   Call call;
   try {
     if (process.getenv("CNI_COMMAND").value_or("").empty()) {

@@ -39,8 +39,10 @@ Result<RouteSocket> RouteSocket::open() {
   auto impl = std::make_unique<Impl>();
   impl->sock.reset(nl_socket_alloc());
   if (!impl->sock) return fail_errno(ENOMEM, "open route socket");
+  errno = 0;
   if (const int err = nl_connect(impl->sock.get(), NETLINK_ROUTE); err != 0)
-    return fail(Kind::kSystem, std::string("open route socket: ") + nl_geterror(err));
+    return errno != 0 ? fail_errno(errno, "open route socket")
+                      : fail(Kind::kSystem, std::string("open route socket: ") + nl_geterror(err));
   impl->fd = nl_socket_get_fd(impl->sock.get());
   impl->port = nl_socket_get_local_port(impl->sock.get());
   impl->buffer.resize(kBufferSize);

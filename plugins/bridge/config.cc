@@ -31,8 +31,7 @@ Result<std::string> parse_bridge_name(const Json& conf) {
                 fmt::format("\"bridge\": '{}' begins as the links of isolated VMs do, with '{}'", name,
                             netfilter::kIsolatedLinks),
                 "choose another name in \"bridge\"");
-  // "all" and "default" are folders of /proc/sys/net/ipv4/conf: a link of that name would share its settings with all.
-  if (valid && name != "all" && name != "default") return name;
+  if (valid) return name;
   return fail(
       Kind::kInvalidConfig,
       fmt::format("\"bridge\": '{}' cannot name a link: 1 to 15 bytes without '/', ':' and white space, and not "

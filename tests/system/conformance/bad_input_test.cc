@@ -173,6 +173,7 @@ class Scene {
     change_conf(row, conf);
     const Json env = row.value("env", Json::object());
     for (const auto& [name, value] : env.items()) call.extra[name] = value.is_null() ? "" : value.get<std::string>();
+    if (row.contains("through")) call.through = row["through"].get<std::vector<std::string>>();
     if (row.contains("do")) {
       const Outcome done = run({"sh", "-ec", "BOX=box-vm-1; " + row["do"].get<std::string>()});
       if (!done.ok()) return "its \"do\" failed: " + done.err;
@@ -200,6 +201,7 @@ class Scene {
     }
     if (verb_ == "ADD" && done) {
       Call del = call_;
+      del.through.clear();
       del.extra["CNI_COMMAND"] = "DEL";
       const Answer deleted = stage_.run(conf_, del);
       if (!deleted.ok()) wrong += "DEL after it failed: " + deleted.text();

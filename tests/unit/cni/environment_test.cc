@@ -146,7 +146,8 @@ TEST_CASE("check_ifname: the kernel's rules") {
   for (const std::string& name :
        {std::string(), std::string("."), std::string(".."), std::string("sixteen-chars-12"), std::string("a/b"),
         std::string("a:b"), std::string("a b"), std::string("a\t"), std::string("a\n"), std::string("tap%d"),
-        std::string("a\0b", 3), std::string("\xc3\xa0"), std::string("a\x7f")}) {
+        std::string("a\0b", 3), std::string("\xc3\xa0"), std::string("a\x7f"), std::string("all"),
+        std::string("default"), std::string("a\xff"), std::string("\xc3")}) {
     CAPTURE(name);
     CHECK(check_ifname(name).error().kind == Kind::kInvalidEnvironment);
   }

@@ -43,6 +43,12 @@ TEST_CASE("fields: a key is found in any case, the very key first") {
   CHECK(message_of(bool_field(Json{{"ISGATEWAY", 5}}, "isGateway", false)).find("\"isGateway\"") == 0);
 }
 
+TEST_CASE("fields: a string with a NUL character is refused") {
+  const Json conf = Json::parse(R"({"s": "a\u0000b", "l": ["c", "d\u0000"]})");
+  CHECK(message_of(string_field(conf, "s")) == R"("s": "a\u0000b" has a NUL character)");
+  CHECK(message_of(strings_field(conf, "l")).find(R"("l"[1]: )") == 0);
+}
+
 TEST_CASE("fields: absent, null and a null document give the default") {
   for (const char* key : {"absent", "n"}) {
     for (const Json& json : {kConf, Json()}) {

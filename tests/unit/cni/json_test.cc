@@ -16,6 +16,8 @@ TEST_CASE("parse_json: hostile text is kDecode, never a crash") {
                                "{\"a\": \"\xff\"}",
                                "{\"a\": \"\xc3\"}",
                                "{} {}",
+                               std::string("{}\0", 3),
+                               std::string("{}\0{}", 5),
                                "// comment\n{}",
                                "nul",
                                R"({"a": 1e999})",

@@ -123,10 +123,11 @@ TEST_CASE("tap config: a SELinux label has the kernel's form") {
   }
   using namespace std::string_literals;
   for (const std::string& label : {"u"s, "u:r"s, ":r:t"s, "u::t"s, "u:r:"s, "u:r:t:"s, ":::"s, "u:r:t:s0 "s, "u:r:t\n"s,
-                                   "u:r:t\0"s, "exec u:r:t"s, "u:r:t:\u00e9"s, "u:r:t/x"s}) {
+                                   "exec u:r:t"s, "u:r:t:\u00e9"s, "u:r:t/x"s}) {
     CAPTURE(label);
     CHECK(refusal(conf(label).c_str()).starts_with("\"selinuxContext\": '" + label + "' is no label"));
   }
+  CHECK(refusal(conf("u:r:t\0"s).c_str()).starts_with("\"selinuxContext\": \"u:r:t\\u0000\" has a NUL"));
   CHECK(parse(conf("u:r:" + std::string(4091, 't')).c_str()).has_value());
   CHECK(refusal(conf("u:r:" + std::string(4092, 't')).c_str()) ==
         "\"selinuxContext\": 4096 bytes are no label: it has 4095 at most");
