@@ -112,12 +112,14 @@ std::optional<Route> parse_route_by(nlmsghdr& message, int device) {
   return std::nullopt;
 }
 
-bool is_same(const Route& a, const Route& b) {
+bool is_same_way(const Route& a, const Route& b) {
   return a.destination.network() == b.destination.network() && a.device == b.device && a.gateway == b.gateway &&
-         table_of(a) == table_of(b) && (!b.metric || a.metric.value_or(0) == *b.metric);
+         (!b.metric || a.metric.value_or(0) == *b.metric);
 }
 
-/// The routes of one table, of one device when it is not 0; the kernel filters.
+bool is_same(const Route& a, const Route& b) { return is_same_way(a, b) && table_of(a) == table_of(b); }
+
+/// The routes of one table (RT_TABLE_UNSPEC: of all), of one device when it is not 0; the kernel filters.
 Result<std::vector<Route>> list_routes(RouteSocket& ns, addr::Family family, uint32_t table, int device) {
   std::vector<Route> routes;
   rtmsg head = {};
@@ -129,7 +131,7 @@ Result<std::vector<Route>> list_routes(RouteSocket& ns, addr::Family family, uin
       question, "list routes",
       [&](nlmsghdr& message) {
         std::optional<Route> route = device == 0 ? parse_route(message) : parse_route_by(message, device);
-        if (route && route->table == table && (device == 0 || route->device == device))
+        if (route && (table == RT_TABLE_UNSPEC || route->table == table) && (device == 0 || route->device == device))
           routes.push_back(std::move(*route));
       },
       [&] { routes.clear(); });
@@ -164,6 +166,11 @@ Result<bool> has_route(RouteSocket& ns, const Route& route) {
   }
   const std::vector<Route> routes = TRY(list_routes(ns, destination.family(), table_of(route), route.device));
   return std::ranges::any_of(routes, [&](const Route& each) { return is_same(each, route); });
+}
+
+Result<bool> has_route_in_any_table(RouteSocket& ns, const Route& route) {
+  const auto routes = TRY(list_routes(ns, route.destination.family(), RT_TABLE_UNSPEC, route.device));
+  return std::ranges::any_of(routes, [&](const Route& each) { return is_same_way(each, route); });
 }
 
 Result<void> delete_route(RouteSocket& ns, const Route& route) {

@@ -33,6 +33,8 @@ Result<bool> ensure_route(RouteSocket& ns, const Route& route);
 /// Whether a route with this destination, device and gateway stands. A host route costs one lookup, others a dump that
 /// the kernel filters by device.
 Result<bool> has_route(RouteSocket& ns, const Route& route);
+/// The same, whatever its table.
+Result<bool> has_route_in_any_table(RouteSocket& ns, const Route& route);
 /// Destination, device and gateway decide; absent is success.
 Result<void> delete_route(RouteSocket& ns, const Route& route);
 /// The route by which the kernel would send to `ip` (longest match); none: unreachable.

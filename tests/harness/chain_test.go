@@ -223,3 +223,74 @@ func TestTwoNetworksOfAContainer(t *testing.T) {
 		first.del(one)
 	})
 }
+
+// upstream's static: addresses that the configuration names.
+func TestStaticBehindSlicerBridge(t *testing.T) {
+	onOwnHost(t, func() {
+		list := slicers.list("one", v4, v6)
+		plugin(list, 0)["ipam"] = object{"type": "static", "addresses": []any{
+			object{"address": "192.0.2.9/24", "gateway": "192.0.2.1"}, object{"address": "2001:db8:1::9/64", "gateway": "2001:db8:1::1"}},
+			"routes": []any{object{"dst": "0.0.0.0/0"}, object{"dst": "::/0"}}}
+		n, a := load(t, list), at("a", newNetns(t, "a"), "eth0")
+		check(t, n.status())
+		mustEqual(t, "address", n.add(a).IPs[0].Address.String(), "192.0.2.9/24")
+		check(t, n.tryCheck(a))
+		mustReach(t, "a", "192.0.2.1", "2001:db8:1::1")
+		n.del(a)
+		n.gc()
+		mustBeGone(t, a, []string{"one0"})
+	})
+}
+
+// upstream's sbr behind slicer-bridge, for a container's second network: what comes from its address leaves by it, all
+// else by the first one. sbr moves the routes that slicer-bridge made, which its CHECK allows.
+func TestSourceBasedRouting(t *testing.T) {
+	onOwnHost(t, func() {
+		one, two := at("a", newNetns(t, "a"), "eth0"), at("a", "/run/netns/a", "eth1")
+		first := load(t, slicers.list("one", v4, v6))
+		list := slicers.list("two", "198.51.100.0/24", "2001:db8:2::/64")
+		list["plugins"] = append(list["plugins"].([]any), object{"type": "sbr"})
+		second := load(t, list)
+		first.add(one)
+		second.add(two)
+		mustContain(t, must(t, "ip", "-n", "a", "route", "get", "203.0.113.1"), "dev eth0")
+		mustContain(t, must(t, "ip", "-n", "a", "route", "get", "203.0.113.1", "from", "198.51.100.2"), "dev eth1")
+		check(t, first.tryCheck(one))
+		check(t, second.tryCheck(two))
+		must(t, "ip", "-n", "a", "route", "flush", "table", "100")
+		if err := second.tryCheck(two); err == nil || !strings.Contains(err.Error(), "no route to") {
+			t.Fatalf("CHECK without routes: %v", err)
+		}
+		second.del(two)
+		check(t, first.tryCheck(one))
+		first.del(one)
+	})
+}
+
+// ptp's containers go on under slicer-bridge: DEL removes link, lease, and what ptp and firewall wrote.
+func TestPtpTakenOver(t *testing.T) {
+	for _, kind := range []string{"nft", "legacy"} {
+		t.Run(kind, func(t *testing.T) {
+			onOwnHost(t, func() {
+				useIptables(t, kind)
+				a, b := at("a", newNetns(t, "a"), "eth0"), at("b", newNetns(t, "b"), "eth0")
+				list := func(s suite) object { // upstream's waits for duplicate address detection of IPv6
+					list := s.list("plain", v4, v6)
+					plugin(list, 0)["ipam"].(object)["ranges"] = []any{[]any{object{"subnet": v4}}}
+					plugin(list, 0)["ipam"].(object)["routes"] = []any{object{"dst": "0.0.0.0/0"}}
+					return list
+				}
+				ptp := list(upstreams)
+				plugin(ptp, 0)["type"] = "ptp"
+				old := load(t, ptp)
+				old.add(a)
+				old.add(b)
+				rules, before := upstreamsRules(t), links(t, hostNetns)
+				load(t, list(slicers)).del(a)
+				mustStand(t, "DEL", without(t, rules, "192.0.2.2/32", chainOf(t, rules, "plain", "a")))
+				mustBeGone(t, a, before[:len(before)-1])
+				mustEqual(t, "leases", held(t), "192.0.2.3")
+			})
+		})
+	}
+}
