@@ -114,7 +114,10 @@ Result<void> look_through(const UpstreamOwners& owners, const std::vector<std::p
       if (std::ranges::find(there, table_name(table)) == there.end()) continue;
       const std::unique_ptr<IptSession> session = TRY(IptSession::open(family, table));
       if (!concerns(*session, table, owners)) continue;
-      if (!judge) judge.emplace(UpstreamJudge{.owners = owners, .addresses = TRY(owners.addresses())});
+      if (!judge) {
+        auto addresses = TRY(owners.addresses());
+        judge.emplace(UpstreamJudge{.owners = owners, .addresses = std::move(addresses)});
+      }
       if (!find(*session, *judge).empty()) TRY(remove_from(family, table, *judge, find));
     }
   }

@@ -149,7 +149,8 @@ Result<void> remove_upstream_from_nftables(const UpstreamOwners& owners) {
   NftSession session = TRY(NftSession::open());
   const std::vector<StandingChain> chains = TRY(find_chains(session, places_of(owners)));
   if (chains.empty()) return {};
-  return remove(session, {.owners = owners, .addresses = TRY(owners.addresses())}, chains);
+  auto addresses = TRY(owners.addresses());
+  return remove(session, {.owners = owners, .addresses = std::move(addresses)}, chains);
 }
 
 Result<void> remove_upstream_openings_from_nftables(const std::vector<addr::Ip>& addresses) {
