@@ -65,9 +65,12 @@ std::vector<std::string> environment_with(const Variables& variables) {
   return environment;
 }
 
-/// The plugin's own keys with the network's: what every verb's stdin has.
+/// The plugin's own keys with the network's: what every verb's stdin has. Keys that are the runtime's to write are not
+/// taken from the file (SPEC.md, "Deriving request configuration": no prevResult for the first ADD, no capabilities).
 Json network_config(const Conflist& network, const PluginConf& plugin) {
-  Json config = plugin.raw;
+  Json config = Json::object();
+  for (const auto& [key, value] : plugin.raw.items())
+    if (key != "prevResult" && key != "capabilities" && !key.starts_with("cni.dev/")) config[key] = value;
   config["name"] = network.name;
   config["cniVersion"] = network.cni_version;
   return config;
@@ -87,7 +90,6 @@ Json attachment_config(const Conflist& network, const PluginConf& plugin, const 
   Json config = network_config(network, plugin);
   if (!prev_result.is_null()) config["prevResult"] = prev_result;
   inject_capabilities(plugin, attachment.capability_args, config);
-  config.erase("capabilities");  // what became of them is in runtimeConfig (SPEC.md, "Deriving request configuration")
   return config;
 }
 
@@ -237,6 +239,9 @@ Result<void> Runtime::check(const Conflist& network, const AttachmentConf& attac
                 "CHECK came with 0.4.0");
   if (network.disable_check) return {};
   const Json prev_result = TRY(cached_result(cache_, network, attachment));
+  if (prev_result.is_null())  // never added, or deleted since: no plugin may be asked (SPEC.md, section 2, CHECK)
+    return fail(Kind::kNotFound, fmt::format("check '{}' on network '{}': the result of its ADD is not in the cache",
+                                             attachment.container_id, network.name));
   for (const PluginConf& plugin : network.plugins) {
     const Json config = attachment_config(network, plugin, attachment, prev_result);
     TRY(call(network.name, plugin.type, Command::kCheck, attachment, cni::dump_json(config)));

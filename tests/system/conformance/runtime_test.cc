@@ -186,6 +186,27 @@ RUNTIME("3 Deriving request configuration", "MUST",
   }
 }
 
+RUNTIME("3 Deriving request configuration", "MUST",
+        "prevResult is not set for the first ADD, and what the runtime writes is not taken from the file") {
+  const Machine machine;
+  const Json foreign = {{"prevResult", {{"cniVersion", "1.0.0"}, {"ips", {{{"address", "198.51.100.7/24"}}}}}},
+                        {"cni.dev/valid-attachments", Json::array()},
+                        {"capabilities", {{"mac", true}}},
+                        {"spy", Json::object()}};
+  Machine::network(foreign, Json::object(), {{"cniVersion", "1.1.0"}});
+  (void)Machine::slicer_run("doctor");
+  const Json asked = Machine::call("alpha", "STATUS")["conf"];
+  for (const char* key : {"prevResult", "cni.dev/valid-attachments", "capabilities"}) CHECK_FALSE(asked.contains(key));
+  CHECK(asked.contains("spy"));
+  Machine::boot();
+  Machine::remove();
+  for (const char* verb : {"ADD", "DEL"}) {
+    const Json conf = Machine::call("alpha", verb)["conf"];
+    CHECK(conf["prevResult"]["ips"][0]["address"] == "192.0.2.2/24");
+    CHECK_FALSE(conf.contains("cni.dev/valid-attachments"));
+  }
+}
+
 RUNTIME("3 Deriving runtimeConfig", "SHOULD",
         "holds the capabilities that the plugin declares and the runtime has, and no others") {
   const Machine machine;
@@ -208,6 +229,23 @@ RUNTIME("1 Version considerations", "MUST",
   Machine::boot();
   Machine::remove();
   for (const char* verb : {"ADD", "DEL"}) CHECK(Machine::call("alpha", verb)["conf"]["cniVersion"] == "1.1.0");
+}
+
+RUNTIME("2 CHECK", "MUST", "called with the parameters of the ADD, but for CNI_PATH") {
+  const Machine machine;
+  Machine::network({{"capabilities", {{"policy", true}}}});
+  Machine::boot("--drop 198.51.100.0/24");
+  const Outcome checked = Machine::slicer_run("network check net");
+  CHECK(checked.ok());
+  Machine::remove();
+  const Json added = Machine::call("alpha", "ADD");
+  const Json asked = Machine::call("alpha", "CHECK");
+  for (const char* name : {"CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_ARGS"}) {
+    CAPTURE(name);
+    CHECK(added["env"].value(name, "") != "");
+    CHECK(asked["env"].value(name, "") == added["env"].value(name, ""));
+  }
+  CHECK(asked["conf"]["runtimeConfig"] == added["conf"]["runtimeConfig"]);
 }
 
 RUNTIME("2 GC", "MUST NOT",

@@ -324,6 +324,20 @@ TEST_CASE("check: in order with the cached result; not before 0.4.0, not when di
   CHECK(plugins.order() == "first-CHECK");
 }
 
+TEST_CASE("check: what was never added, or is deleted, is asked of no plugin") {
+  Plugins plugins;
+  plugins.answer("second.ADD", "0", kResult);
+  const Runtime runtime = plugins.runtime();
+  CHECK(runtime.check(network(), attachment()).error().kind == Kind::kNotFound);
+  REQUIRE(runtime.add(network(), attachment()));
+  REQUIRE(runtime.del(network(), attachment()));
+  (void)plugins.calls();
+  const auto gone = runtime.check(network(), attachment());
+  REQUIRE_FALSE(gone);
+  CHECK(gone.error().message == "check 'vm-1' on network 'net': the result of its ADD is not in the cache");
+  CHECK(plugins.order().empty());
+}
+
 TEST_CASE("gc: DEL for what is not listed, then the verb; goes on after errors") {
   Plugins plugins;
   const Runtime runtime = plugins.runtime();
