@@ -27,9 +27,10 @@ constexpr int32_t kIpv6Header = 40;
 /// As the guard has it (guard_program.cc).
 constexpr int kExtensionHeadersMax = 2;
 constexpr std::array<int32_t, 3> kOptionHeaders{IPPROTO_HOPOPTS, IPPROTO_ROUTING, IPPROTO_DSTOPTS};
-/// Where a protocol's checksum ends, from its header on. Of all others: ICMP's and ICMPv6's.
+/// Where a protocol's checksum ends, from its header on, if it had two bytes as the kernel supposes (SCTP's has four).
+/// Of all others: ICMP's and ICMPv6's.
 constexpr std::array<std::pair<int32_t, int32_t>, 4> kChecksumEnds{
-    {{IPPROTO_TCP, 18}, {IPPROTO_UDP, 8}, {IPPROTO_UDPLITE, 8}, {IPPROTO_SCTP, 12}}};
+    {{IPPROTO_TCP, 18}, {IPPROTO_UDP, 8}, {IPPROTO_UDPLITE, 8}, {IPPROTO_SCTP, 10}}};
 constexpr int32_t kOtherChecksumEnd = 4;
 
 /// eBPF with labels (Documentation/bpf/standardization/instruction-set.rst).

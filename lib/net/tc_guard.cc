@@ -49,6 +49,12 @@ bool is_checksum_filter(nlattr* options) {
   return (flags & TCA_BPF_FLAG_ACT_DIRECT) != 0 && at.text(TCA_BPF_NAME) == kChecksumFilter;
 }
 
+Result<bool> has_checksum_filter_at(RouteSocket& ns, const FilterPlace& place) {
+  bool there = false;
+  (void)TRY(query_filter(ns, place, [&](nlattr* options) { there = is_checksum_filter(options); }, kChecksumHandle));
+  return there;
+}
+
 }  // namespace
 
 Result<void> ensure_guard(RouteSocket& ns, int index, const GuardSpec& spec) {
@@ -75,11 +81,11 @@ Result<bool> has_guard(RouteSocket& ns, int index, const GuardSpec& spec) {
   const bool found = TRY(query_filter(
       ns, place_of(index, spec), [&](nlattr* options) { same = is_program(options, program); }, kGuardHandle));
   if (!found || !same) return false;
-  bool beside = false;
-  (void)TRY(query_filter(
-      ns, place_of(index, spec), [&](nlattr* options) { beside = is_checksum_filter(options); }, kChecksumHandle));
-  return beside || !load_checksum_program();  // a kernel that does not take it has had to do without
+  // A kernel that does not take it has had to do without.
+  return TRY(has_checksum_filter_at(ns, place_of(index, spec))) || !load_checksum_program();
 }
+
+Result<bool> has_checksum_filter(RouteSocket& ns, int index) { return has_checksum_filter_at(ns, place_of(index, {})); }
 
 Result<void> delete_guard(RouteSocket& ns, int index) {
   return delete_filter(ns, {.index = index, .priority = kGuardPriority});

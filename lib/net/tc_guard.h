@@ -48,6 +48,8 @@ Result<std::vector<BpfInstruction>> build_guard(const GuardSpec& spec);
 Result<void> ensure_guard(RouteSocket& ns, int index, const GuardSpec& spec);
 /// Whether the link has exactly the guard that `spec` makes.
 Result<bool> has_guard(RouteSocket& ns, int index, const GuardSpec& spec);
+/// Whether the kernel took the filter beside the guard, on the ingress.
+Result<bool> has_checksum_filter(RouteSocket& ns, int index);
 /// That on the ingress; absent is success.
 Result<void> delete_guard(RouteSocket& ns, int index);
 

@@ -68,6 +68,13 @@ Result<void> try_guard(Trial& trial) {
   return net::ensure_guard(trial.session, trial.tap, {.mac = kMac});
 }
 
+Result<void> try_checksum(Trial& trial) {
+  if (trial.tap == 0) return not_tried("TAP");
+  if (TRY(net::has_checksum_filter(trial.session, trial.tap))) return {};
+  return fail(Kind::kUnsupportedKernel,
+              "anti-spoofing has no filter against checksums that rewrite a frame (Linux 5.8 with CAP_BPF can)");
+}
+
 Result<void> try_redirect(Trial& trial) {
   if (trial.tap == 0) return not_tried("TAP");
   if (trial.veth == 0) return not_tried("veth");
@@ -116,12 +123,15 @@ struct Feature {
   Level level = Level::kFail;  ///< when it does not work
 };
 
-constexpr std::array<Feature, 9> kFeatures = {{
+constexpr std::array<Feature, 10> kFeatures = {{
     {"kernel.bridge", "bridges can be made", try_bridge, "modprobe bridge (CONFIG_BRIDGE)"},
     {"kernel.tap", "TAPs can be made", try_tap, "modprobe tun (CONFIG_TUN)"},
     {"kernel.veth", "veth pairs can be made", try_veth, "modprobe veth (CONFIG_VETH)"},
     {"kernel.guard", "anti-spoofing filters can be set (clsact, cls_bpf)", try_guard,
      "modprobe sch_ingress cls_bpf (CONFIG_NET_SCH_INGRESS, CONFIG_NET_CLS_BPF), or \"macspoofchk\": false"},
+    {"kernel.checksum", "anti-spoofing sees where a guest has the host write a checksum (eBPF)", try_checksum,
+     "Linux 5.8 and CAP_BPF (or CAP_SYS_ADMIN); without it guests change ports and addresses behind filters",
+     Level::kWarn},
     {"kernel.redirect", "a TAP in a private namespace can be joined to its veth (act_mirred)", try_redirect,
      "modprobe act_mirred cls_matchall (CONFIG_NET_ACT_MIRRED), or \"netns\": \"host\" in the conflist"},
     {"kernel.nftables", "nf_tables takes the networks' rules", try_netfilter,

@@ -173,3 +173,22 @@ TEST_CASE("bridge spoof: a guest cannot give the host a route") {
   (void)add(conf, host_call("ADD"));
   CHECK(Host::sysctl("net/ipv6/conf/slicer0/accept_ra") == "0");
 }
+
+TEST_CASE("bridge spoof: without CAP_BPF the first filter stands alone, and CHECK knows what was possible") {
+  const Host host;
+  const auto incapable = [](const Call& how, const Json& conf) {
+    return run({"setpriv", "--bounding-set=-sys_admin,-bpf", "--inh-caps=-sys_admin,-bpf", bin_dir() + "/" + kPlugin},
+               {.in = conf.dump(), .env = cni_environment(how)});
+  };
+  const Outcome added = incapable(host_call("ADD"), dual_conf());
+  INFO(added.out);
+  REQUIRE(added.ok());
+  CHECK(must("tc filter show dev vmtap0 ingress").find("slicer-checksum") == std::string::npos);
+  const Json before = with(dual_conf(), "prevResult", Json::parse(added.out));
+  const Outcome checked = incapable(host_call("CHECK"), before);
+  CHECK_MESSAGE(checked.ok(), checked.out);
+  CHECK(call(before, host_call("CHECK")).code() == 105);
+  CHECK(call(dual_conf(), host_call("DEL")).ok());
+  (void)add(dual_conf(), host_call("ADD"));
+  CHECK(must("tc filter show dev vmtap0 ingress").find("slicer-checksum") != std::string::npos);
+}

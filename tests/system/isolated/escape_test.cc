@@ -164,6 +164,7 @@ class Attempts {
   explicit Attempts(const Ends& ends) : ends_(ends) {
     add_spoofed();
     add_destinations();
+    add_tunnels();
     add_ipv6();
     add_links();
     add_options();
@@ -219,7 +220,27 @@ class Attempts {
     v6.target_ip = "ff02::1";
     add_udp("IPv6 multicast: ff02::1", v6);
   }
+  /// A packet of a tunnel.
+  Bytes tunnel(uint8_t protocol, const std::string& target, const std::string& marker) {
+    Bytes frame = udp_frame(changed(ends_, &Ends::target_ip, target), 9, std::string(28, 't') + marker);
+    frame[14 + 9] = protocol;
+    mend_checksum(frame, 14, 5);
+    return frame;
+  }
+  void add_tunnels() {
+    for (const auto& [name, protocol] :
+         {std::pair{"IP in IP, to the host", 4}, std::pair{"IPv6 in IPv4 (protocol 41), to the host", 41},
+          std::pair{"GRE, to the host", 47}})
+      add(name, [&, protocol = protocol](const std::string& marker) {
+        return tunnel(static_cast<uint8_t>(protocol), Surroundings::kHost, marker);
+      });
+  }
   void add_links() {
+    add("a priority tag (VLAN 0)", [&](const std::string& marker) {
+      Bytes frame = tagged(udp_frame(ends_, 9, marker), {0x8100});
+      frame[15] = 0;
+      return frame;
+    });
     add("a VLAN tag", [&](const std::string& marker) { return tagged(udp_frame(ends_, 9, marker), {0x8100}); });
     add("two VLAN tags (QinQ)",
         [&](const std::string& marker) { return tagged(udp_frame(ends_, 9, marker), {0x88a8, 0x8100}); });

@@ -145,6 +145,7 @@ std::vector<ChecksumCase> checksum_cases() {
   return {{"TCP", ip4(6), {v4, 16}, true},
           {"UDP", ip4(17), {v4, 6}, true},
           {"ICMP", ip4(1), {v4, 2}, true},
+          {"SCTP", ip4(132), {v4, 8}, true},
           {"TCP, IPv6", ip6(6), {v6, 16}, true},
           {"UDP, IPv6", ip6(17), {v6, 6}, true},
           {"ICMPv6", ip6(58), {v6, 2}, true},
@@ -156,6 +157,7 @@ std::vector<ChecksumCase> checksum_cases() {
           {"a TCP port", ip4(6), {v4, 2}, false},
           {"TCP flags", ip4(6), {v4, 12}, false},
           {"a UDP port", ip4(17), {v4, 2}, false},
+          {"an SCTP port", ip4(132), {v4, 2}, false},
           {"an ICMP type", ip4(1), {v4, 0}, false},
           {"a fragment", ip4(17, 0x2000), {v4, 6}, false},
           {"an IPv6 source", ip6(17), {14 + 22, 0}, false},
@@ -202,7 +204,9 @@ TEST_CASE("guard: a checksum that is left to the host is written where its proto
   }
   // CHECK finds it when somebody takes it away.
   CHECK(got(net::has_guard(at.ns, at.port, guarded_guest())));
+  CHECK(got(net::has_checksum_filter(at.ns, at.port)));
   (void)must("tc filter del dev vmtap0 ingress prio 1 handle 0x2 bpf");
+  CHECK_FALSE(got(net::has_checksum_filter(at.ns, at.port)));
   CHECK_FALSE(got(net::has_guard(at.ns, at.port, guarded_guest())));
 }
 
