@@ -27,11 +27,8 @@ constexpr int32_t kIpv6Header = 40;
 /// As the guard has it (guard_program.cc).
 constexpr int kExtensionHeadersMax = 2;
 constexpr std::array<int32_t, 3> kOptionHeaders{IPPROTO_HOPOPTS, IPPROTO_ROUTING, IPPROTO_DSTOPTS};
-/// Where a protocol's checksum ends, from its header on, if it had two bytes as the kernel supposes (SCTP's has four).
-/// Of all others: ICMP's and ICMPv6's.
-constexpr std::array<std::pair<int32_t, int32_t>, 4> kChecksumEnds{
-    {{IPPROTO_TCP, 18}, {IPPROTO_UDP, 8}, {IPPROTO_UDPLITE, 8}, {IPPROTO_SCTP, 10}}};
-constexpr int32_t kOtherChecksumEnd = 4;
+/// Whose checksums no guest's system leaves to others.
+constexpr std::array<int32_t, 3> kCountedByTheGuest{IPPROTO_ICMP, IPPROTO_IGMP, IPPROTO_ICMPV6};
 
 /// eBPF with labels (Documentation/bpf/standardization/instruction-set.rst).
 class Program {
@@ -133,7 +130,7 @@ class ChecksumProgram {
     p_.jump_unless_negative(BPF_REG_0, pass_);
     find_transport();
     p_.place(transport_);
-    require_place();
+    judge_transport();
     return std::move(p_).finish();
   }
 
@@ -204,24 +201,9 @@ class ChecksumProgram {
     p_.jump(next);
   }
 
-  /// Would the kernel cut the frame off one byte before the end of its protocol's own checksum? Then the one that it
-  /// is to write lies before that. (The frame is lost by the cut, and is to be.)
-  void require_place() {
-    const Program::Label ask = p_.make_label();
-    p_.copy(BPF_REG_2, kOffset);
-    for (const auto& [protocol, end] : kChecksumEnds) {
-      const Program::Label other = p_.make_label();
-      p_.jump_unless_equal(kProtocol, protocol, other);
-      p_.add(BPF_REG_2, end - 1);
-      p_.jump(ask);
-      p_.place(other);
-    }
-    p_.add(BPF_REG_2, kOtherChecksumEnd - 1);
-    p_.place(ask);
-    p_.set(BPF_REG_3, 0);
-    p_.call(BPF_FUNC_skb_change_tail);
-    p_.jump_if_equal(BPF_REG_0, -EINVAL, pass_);
-    p_.jump(drop_);
+  void judge_transport() {
+    for (const int32_t protocol : kCountedByTheGuest) p_.jump_if_equal(kProtocol, protocol, drop_);
+    p_.jump(pass_);
   }
 
   Program p_;

@@ -1,17 +1,18 @@
 #pragma once
-// Private to lib/net: a guest cannot have the host rewrite a frame behind the filters.
+// Private to lib/net: what a guest may leave to the host to finish.
 //
 // A TAP's virtio-net header may leave one checksum to the host: "sum all from csum_start on, write the two bytes at
 // csum_start + csum_offset" (virtio 1.2, section 5.1.6.2). The kernel takes any place (include/linux/virtio_net.h), and
 // the writing is done by the network card, or by skb_checksum_help() before a link without offload: behind every
-// filter. By it a guest could turn the sender of an ARP frame, an IPv6 address, a port or an ICMPv6 type that all
-// filters have passed into another one.
+// filter. By it a guest could turn the sender of an ARP frame that all filters have passed into another one.
 //
-// So a second program stands beside the guard. No program may read csum_start, but two helpers tell enough of it:
-// bpf_csum_level() changes the level of a frame that has its checksum, and not that of one that has not;
-// bpf_skb_change_tail() refuses to cut a frame off before the end of a checksum that is still to be written
-// (net/core/filter.c, __bpf_skb_min_len()). A frame whose checksum lies where its protocol has it, or behind, passes:
-// what lies behind it no filter looks at.
+// So a second program stands beside the guard. It passes frames that are finished; of the others IP that is no
+// fragment, and neither ICMP, ICMPv6 nor IGMP: those that systems leave unfinished are TCP, UDP and SCTP, or tunnels
+// with one of them. No program may read csum_start, so in these the place is not looked at. (The helper
+// bpf_skb_change_tail() refuses to cut a frame off before the place: in Linux 6.18 before its end, in Debian's 6.1
+// before csum_start. It is no contract.)
+//
+// bpf_csum_level() tells the two apart: it gives a level to a frame that has its checksum, and not to one that has not.
 
 #include <optional>
 

@@ -72,7 +72,7 @@ Result<void> try_checksum(Trial& trial) {
   if (trial.tap == 0) return not_tried("TAP");
   if (TRY(net::has_checksum_filter(trial.session, trial.tap))) return {};
   return fail(Kind::kUnsupportedKernel,
-              "anti-spoofing has no filter against checksums that rewrite a frame (Linux 5.8 with CAP_BPF can)");
+              "anti-spoofing cannot see what a guest leaves to the host to finish (Linux 5.8 with CAP_BPF can)");
 }
 
 Result<void> try_redirect(Trial& trial) {
@@ -129,8 +129,8 @@ constexpr std::array<Feature, 10> kFeatures = {{
     {"kernel.veth", "veth pairs can be made", try_veth, "modprobe veth (CONFIG_VETH)"},
     {"kernel.guard", "anti-spoofing filters can be set (clsact, cls_bpf)", try_guard,
      "modprobe sch_ingress cls_bpf (CONFIG_NET_SCH_INGRESS, CONFIG_NET_CLS_BPF), or \"macspoofchk\": false"},
-    {"kernel.checksum", "anti-spoofing sees where a guest has the host write a checksum (eBPF)", try_checksum,
-     "Linux 5.8 and CAP_BPF (or CAP_SYS_ADMIN); without it guests change ports and addresses behind filters",
+    {"kernel.checksum", "anti-spoofing sees what a guest leaves to the host to finish (eBPF)", try_checksum,
+     "Linux 5.8 and CAP_BPF (or CAP_SYS_ADMIN); without it a guest can change an ARP frame behind the filters",
      Level::kWarn},
     {"kernel.redirect", "a TAP in a private namespace can be joined to its veth (act_mirred)", try_redirect,
      "modprobe act_mirred cls_matchall (CONFIG_NET_ACT_MIRRED), or \"netns\": \"host\" in the conflist"},
