@@ -16,7 +16,7 @@ RUN_PACKAGES=(qemu-system-x86 iproute2 iputils-ping curl passwd openssh-client t
 TEST_PACKAGES=(
   doctest-dev mold clang-format-19 clang-tidy-19 clang-19 libclang-rt-19-dev shellcheck
   nftables iptables netcat-openbsd strace socat tcpdump dnsmasq-base procps systemd util-linux git python3 python3-pip
-  python3-jsonschema python3-yaml dbus-daemon python3-dbus python3-gi python3-nftables zsh fish checkpolicy
+  python3-jsonschema python3-yaml dbus-daemon python3-dbus python3-gi python3-nftables zsh fish checkpolicy dpkg-dev file
 )
 # An SSH server for the tests: unpacked into a folder.
 SSHD_UNPACKED=(openssh-server libwrap0)

@@ -36,14 +36,13 @@ void write_units() {
   for (const char* target :
        {"sysinit", "basic", "shutdown", "network", "network-online", "multi-user", "sockets", "test"})
     write_text(units + target + ".target", "[Unit]\nDefaultDependencies=no\n");
-  std::string group = contents(SLICER_UNITS "/slicer@.service");
-  const size_t program = group.find("ExecStart=") + 10;
-  const std::string installed = group.substr(program, group.find(' ', program) - program);
-  group = replaced(replaced(group, installed, kHere + "slicer-run"), "/etc/slicer/", kHere);
-  write_text(units + "slicer@.service", replaced(group, "RestartSec=5", "RestartSec=100ms"));
-  const std::string sos = replaced(contents(SLICER_UNITS "/slicer-sos@.service"), installed, kHere + "slicer-run");
+  const auto shipped = [](const char* name) { return contents(std::string(SLICER_HOST_FILES "/") + name); };
+  const std::string group = replaced(shipped("slicer@.service"), "=slicer-run ", "=" + kHere + "slicer-run ");
+  write_text(units + "slicer@.service",
+             replaced(replaced(group, "/etc/slicer/", kHere), "RestartSec=5", "RestartSec=100ms"));
+  const std::string sos = replaced(shipped("slicer-sos@.service"), "=-slicer-run ", "=-" + kHere + "slicer-run ");
   write_text(units + "slicer-sos@.service", replaced(sos, "--inetd", "--inetd --config " + kHere + "sshd_config"));
-  write_text(units + "slicer-sos.socket", contents(SLICER_HOST_FILES "/slicer-sos.socket"));
+  write_text(units + "slicer-sos.socket", shipped("slicer-sos.socket"));
 }
 
 // It sees no units of the machine's, and writes nothing of the machine's.
