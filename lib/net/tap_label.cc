@@ -146,7 +146,9 @@ std::unexpected<Error> refused(const std::string& label, const std::string& caus
 /// TUNSETIFF's errno out of what became of the process.
 Result<int> judge(const std::string& label, int status) {
   // By the kernel, where its own program is closed to it (fd use, file map); 127 is ld.so's where a library is.
-  if (!WIFEXITED(status) || WEXITSTATUS(status) == 127) return refused(label, "a process of it cannot be loaded");
+  if (!WIFEXITED(status))
+    return refused(label, "a process of it cannot be loaded: signal " + std::to_string(WTERMSIG(status)));
+  if (WEXITSTATUS(status) == 127) return refused(label, "a process of it cannot be loaded");
   const int err = WEXITSTATUS(status);
   // What the label may not use was replaced by a null device, or closed (hooks.c, flush_unauthorized_files()).
   if (err == ENOTTY || err == EBADF) return refused(label, "a process of it may not use /dev/net/tun", err);
