@@ -35,7 +35,7 @@ Result<TapOwner> parse_tap_owner(const Json& conf, const Environment& env) {
     owner.user = static_cast<uint32_t>(*user);
   else if (group && !env.arg("TC_REDIRECT_TAP_GID"))
     owner.user.reset();
-  if (const auto uid = TRY(id_argument(env, "TC_REDIRECT_TAP_UID"))) owner.user = *uid;
+  if (const auto uid = TRY(id_argument(env, "TC_REDIRECT_TAP_UID"))) owner.user = uid;
   if (const auto gid = TRY(id_argument(env, "TC_REDIRECT_TAP_GID"))) owner.group = gid;
   return owner;
 }
