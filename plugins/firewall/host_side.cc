@@ -29,6 +29,7 @@ Result<HostSide> find_host_side(net::RouteSocket& host, const cni::CniResult& re
   for (const cni::Interface& interface : result.interfaces) {
     const bool in_host = interface.sandbox.empty() || (!host_netns.empty() && interface.sandbox == host_netns);
     if (!in_host || interface.name == "lo") continue;  // a packet of a VM never passes the host by its loopback
+    if (!interface.socket_path.empty()) continue;      // a vhost-user socket is no link of the kernel's
     std::optional<net::Link> link = TRY(net::find_link(host, interface.name));
     if (!link) {
       absent = interface.name;

@@ -135,6 +135,19 @@ TEST_CASE("firewall: an interface that does not pass the host (macvlan) needs no
   CHECK(ruleset() == "");
 }
 
+TEST_CASE("firewall: a vhost-user socket of prevResult is no link of the host") {
+  const Host host;
+  const Links links;
+  if (const std::string missing = missing_tool(); !missing.empty()) SLICER_SKIP(missing);
+  Json conf = macvlan_conf();
+  conf["cniVersion"] = conf["prevResult"]["cniVersion"] = "1.1.0";
+  conf["prevResult"]["interfaces"].push_back({{"name", "vhost0"}, {"socketPath", "/run/vhost0.sock"}});
+  const Answer answer = call(conf, "ADD");
+  must_work(answer);
+  CHECK(answer.json == conf["prevResult"]);
+  CHECK(ruleset() == "");
+}
+
 TEST_CASE("firewall: the loopback is no way through the host, and addresses of the host are not the VM's") {
   const Host host;
   const Links links;
