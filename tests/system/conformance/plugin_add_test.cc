@@ -3,6 +3,11 @@
 
 namespace slicer::test::conformance {
 
+/// Behind another plugin slicer-tap is a chained plugin, and another subject.
+static bool makes_its_own(const Subject& subject) {
+  return makes_interface(subject) && std::string(subject.name) != "slicer-tap";
+}
+
 CONFORMANCE(add_prints_result, "2 ADD", "MUST", "a success prints a result structure on stdout", every,
             {.broken_by = {"mute", "fail", "out:/cniVersion"}}) {
   const Answer answer = stage.run(stage.conf(), stage.call("ADD"));
@@ -34,6 +39,19 @@ CONFORMANCE(add_hands_on_prev_result, "2 ADD", "MUST", "a prevResult is passed t
   const Json result = stage.add(verdict);
   const Json& before = conf["prevResult"];
   verdict.expect(stage.passed_on(result, before) == before, "prevResult " + before.dump() + " became " + result.dump());
+}
+
+CONFORMANCE(add_stands_first, "2 ADD", "MUST", "a prevResult is handed on by a plugin that makes the interface",
+            makes_its_own,
+            {.broken_by = {"fail=ADD", R"(out:/dns/domain="before0")"},
+             .differs = "it belongs first in its chain: what was before it is not in its result, as with upstream's"}) {
+  Json conf = stage.conf();
+  conf["prevResult"] = {{"cniVersion", kNewest},
+                        {"interfaces", {{{"name", "before0"}, {"sandbox", stage.box().path()}}}},
+                        {"ips", {{{"address", "203.0.113.9/24"}, {"interface", 0}}}}};
+  const Answer answer = stage.run(conf, stage.call("ADD"));
+  verdict.require(answer.ok(), "ADD failed", answer);
+  verdict.expect(answer.out.find("before0") == std::string::npos, "the interface before it is in the result", answer);
 }
 
 }  // namespace slicer::test::conformance
