@@ -144,6 +144,19 @@ std::string policy_id(const CompiledPolicy& policy, const std::string& log_prefi
   return base32(hash_names({text}), kHashLength);
 }
 
+std::map<std::string, const CompiledPolicy*> judging_lists(const NetworkRules& rules) {
+  std::map<std::string, const CompiledPolicy*> lists;
+  if (!rules.policy) return lists;
+  const std::string prefix = rules.policy->log ? log_prefix(rules.network) : std::string();
+  const auto add = [&](const CompiledPolicy& policy) {
+    if (!policy.allows_everything()) lists.emplace(policy_id(policy, prefix), &policy);
+  };
+  add(rules.policy->lists);
+  for (const VmPolicy& vm : rules.policy->vms)
+    if (vm.own) add(*vm.own);
+  return lists;
+}
+
 std::string name_part(const std::string& network) { return cut(network, kMaxChainName, '/'); }
 
 std::string chain_name(Hook hook, const std::string& network) {

@@ -4,6 +4,7 @@
 
 #include <compare>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -153,6 +154,9 @@ std::string log_prefix(const std::string& network);
 /// The name of a policy: a hash of all its verdicts, and of the prefix that it logs with (empty: it does not log).
 /// Policies that let everything pass have one name.
 std::string policy_id(const CompiledPolicy& policy, const std::string& log_prefix);
+/// The lists that judge, by policy_id(): the network's and VMs' own. What allows everything stands nowhere. They are
+/// those of `rules`.
+std::map<std::string, const CompiledPolicy*> judging_lists(const NetworkRules& rules);
 
 /// A network's name as the end of an object's name: long ones are cut and hashed behind '/'.
 std::string name_part(const std::string& network);

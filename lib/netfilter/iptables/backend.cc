@@ -62,15 +62,7 @@ std::vector<IptPlace> standing_places() {
 
 /// Compares every entry of the policies in force; empty when all are as they should be.
 Result<std::string> differing_policy(const NetworkRules& rules) {
-  if (!rules.policy) return std::string();
-  const std::string prefix = rules.policy->log ? log_prefix(rules.network) : std::string();
-  std::map<std::string, const CompiledPolicy*> wanted;
-  const auto want = [&](const CompiledPolicy& policy) {
-    if (!policy.allows_everything()) wanted.emplace(policy_id(policy, prefix), &policy);
-  };
-  want(rules.policy->lists);
-  for (const VmPolicy& vm : rules.policy->vms)
-    if (vm.own) want(*vm.own);
+  const std::map<std::string, const CompiledPolicy*> wanted = judging_lists(rules);
   if (wanted.empty()) return std::string();
   for (const Family family : {Family::kIpv4, Family::kIpv6}) {
     if (!is_family_there(family)) continue;

@@ -227,16 +227,7 @@ std::string describe(const Gaps& gaps, const NetworkRules& rules) {
 
 /// Compares every entry of the policies in force; empty when all are as they should be.
 Result<std::string> differing_policy(NftSession& session, const NetworkRules& rules) {
-  if (!rules.policy) return std::string();
-  const std::string prefix = rules.policy->log ? log_prefix(rules.network) : std::string();
-  std::map<std::string, const CompiledPolicy*> wanted;
-  const auto want = [&](const CompiledPolicy& policy) {
-    if (!policy.allows_everything()) wanted.emplace(policy_id(policy, prefix), &policy);
-  };
-  want(rules.policy->lists);
-  for (const VmPolicy& vm : rules.policy->vms)
-    if (vm.own) want(*vm.own);
-  for (const auto& [id, policy] : wanted) {
+  for (const auto& [id, policy] : judging_lists(rules)) {
     const std::optional<PolicyInForce> standing = TRY(read_policy(session, {.id = id}));
     if (standing && standing->policy != *policy)
       return fmt::format("the maps of chain '{}' hold other addresses than its lists", policy_chain(id));
