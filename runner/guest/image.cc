@@ -11,7 +11,9 @@
 namespace slicer::runner {
 namespace {
 
-constexpr const char* kHint = "make the demo image: sudo ./scripts/guest-image; or name a kernel: --kernel FILE";
+constexpr const char* kHint =
+    "make the demo image: sudo ./scripts/guest-image, in the sources or in /usr/share/slicer-cni; or name a kernel: "
+    "--kernel FILE";
 
 // The kernel's own limit is 2048 bytes on x86 (COMMAND_LINE_SIZE).
 constexpr size_t kMaxCmdline = 2048;

@@ -220,13 +220,16 @@ TEST_CASE("runner: errors say what is wrong and what to do, and exit 1") {
             "slicer-run: hint: the networks there are: host, private\n"},
            {"vm new demo-1 --network host --kernel /run/none",
             "slicer-run: open kernel '/run/none': No such file or directory (ENOENT)\n"
-            "slicer-run: hint: make the demo image: sudo ./scripts/guest-image; or name a kernel: --kernel FILE\n"},
+            "slicer-run: hint: make the demo image: sudo ./scripts/guest-image, in the sources or in "
+            "/usr/share/slicer-cni; or name a kernel: --kernel FILE\n"},
            {"vm new demo-1 --network host",
             "slicer-run: find a kernel in image '/var/lib/slicer/images/demo': not there\n"
-            "slicer-run: hint: make the demo image: sudo ./scripts/guest-image; or name a kernel: --kernel FILE\n"},
+            "slicer-run: hint: make the demo image: sudo ./scripts/guest-image, in the sources or in "
+            "/usr/share/slicer-cni; or name a kernel: --kernel FILE\n"},
            {"vm new demo-1 --network host --kernel /etc",
             "slicer-run: open kernel '/etc': not a regular file\n"
-            "slicer-run: hint: make the demo image: sudo ./scripts/guest-image; or name a kernel: --kernel FILE\n"},
+            "slicer-run: hint: make the demo image: sudo ./scripts/guest-image, in the sources or in "
+            "/usr/share/slicer-cni; or name a kernel: --kernel FILE\n"},
            {"vm rm demo-1", "slicer-run: no VM 'demo-1'\nslicer-run: hint: slicer-run list shows the VMs\n"},
            {"vm console demo-1", "slicer-run: no VM 'demo-1'\nslicer-run: hint: slicer-run list shows the VMs\n"},
            {"vm logs demo-1", "slicer-run: no VM 'demo-1'\nslicer-run: hint: slicer-run list shows the VMs\n"}}) {
