@@ -32,6 +32,19 @@ void leave_frames_alone() {
       Host::sysctl(name, "0");
 }
 
+/// The guests at both TAPs, on a bridge that passes on whatever it gets.
+struct Wire {
+  Wire() {
+    // The bridge looks at multicast itself, and takes what is malformed away.
+    Host::sysctl("net/ipv6/conf/slb0/disable_ipv6", "1");
+    (void)must("ip link set slb0 type bridge mcast_snooping 0");
+    leave_frames_alone();
+    wait_for_forwarding({"vmtap0", "vmtap1"});
+  }
+  RawGuest guest{{.tap = "vmtap0"}};
+  RawGuest other{{.tap = "vmtap1"}};
+};
+
 /// A frame that every guard of these tests lets through, to tell that all before it has been worked on.
 Bytes marker() { return arp_frame({.sender_ip = "192.0.2.7", .operation = 2}); }
 
@@ -62,25 +75,19 @@ bool arrives(const RawGuest& from, const RawGuest& to, Bytes frame) {
 TEST_CASE("guard: the kernel passes and drops what the program's tests say") {
   const Host host;
   Place at;
-  // The bridge looks at multicast itself, and takes what is malformed away.
-  Host::sysctl("net/ipv6/conf/slb0/disable_ipv6", "1");
-  (void)must("ip link set slb0 type bridge mcast_snooping 0");
-  leave_frames_alone();
-  const RawGuest guest({.tap = "vmtap0"});
-  const RawGuest other({.tap = "vmtap1"});
-  wait_for_forwarding({"vmtap0", "vmtap1"});
+  const Wire wire;
   for (const GuardCase& each : guard_cases()) {
     // Without a guard all of them arrive: the test sees what it claims to see. (STP's frames are for no other port.)
     CAPTURE(each.what);
-    CHECK(arrives(guest, other, each.frame));
+    CHECK(arrives(wire.guest, wire.other, each.frame));
   }
   got(net::ensure_guard(at.ns, at.port, guarded_guest()));
   for (const GuardCase& each : guard_cases()) {
     CAPTURE(each.what);
-    CHECK(arrives(guest, other, each.frame) == each.passes);
+    CHECK(arrives(wire.guest, wire.other, each.frame) == each.passes);
   }
   got(net::delete_guard(at.ns, at.port));
-  CHECK(arrives(guest, other, ipv4_frame("192.0.2.9")));
+  CHECK(arrives(wire.guest, wire.other, ipv4_frame("192.0.2.9")));
 }
 
 TEST_CASE("guard: a tagged frame passes only where tags are allowed") {
@@ -178,20 +185,15 @@ bool comes_out(const RawGuest& from, const RawGuest& to, const ChecksumCase& one
 TEST_CASE("guard: what nobody leaves to the host to finish is dropped, TCP and UDP are not") {
   const Host host;
   Place at;
-  Host::sysctl("net/ipv6/conf/slb0/disable_ipv6", "1");
-  (void)must("ip link set slb0 type bridge mcast_snooping 0");
-  leave_frames_alone();
-  const RawGuest guest({.tap = "vmtap0"});
-  const RawGuest other({.tap = "vmtap1"});
-  wait_for_forwarding({"vmtap0", "vmtap1"});
+  const Wire wire;
   for (const ChecksumCase& each : checksum_cases()) {
     CAPTURE(each.what);
-    CHECK(comes_out(guest, other, each));
+    CHECK(comes_out(wire.guest, wire.other, each));
   }
   got(net::ensure_guard(at.ns, at.port, guarded_guest()));
   for (const ChecksumCase& each : checksum_cases()) {
     CAPTURE(each.what);
-    CHECK(comes_out(guest, other, each) == each.passes);
+    CHECK(comes_out(wire.guest, wire.other, each) == each.passes);
   }
   // CHECK finds it when somebody takes it away.
   CHECK(got(net::has_guard(at.ns, at.port, guarded_guest())));
